@@ -1,0 +1,141 @@
+namespace AmbientMesh.Telemetry;
+
+/// <summary>A number that only grows.</summary>
+public sealed class Counter
+{
+    private long _value;
+
+    public long Value => Interlocked.Read(ref _value);
+
+    /// <summary>Adds <paramref name="amount"/>, 0 or more.</summary>
+    public void Add(long amount = 1)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(amount);
+        Interlocked.Add(ref _value, amount);
+    }
+}
+
+/// <summary>A number that goes up and down.</summary>
+public sealed class Gauge
+{
+    private double _value;
+
+    public double Value => Volatile.Read(ref _value);
+
+    public void Set(double value) => Volatile.Write(ref _value, value);
+
+    public void Add(double amount)
+    {
+        double seen;
+        do seen = Volatile.Read(ref _value);
+        while (Interlocked.CompareExchange(ref _value, seen + amount, seen) != seen);
+    }
+
+    public void Increment() => Add(1);
+    public void Decrement() => Add(-1);
+}
+
+/// <summary>Counts observations by size.</summary>
+public sealed class Histogram
+{
+    private readonly double[] _bounds;
+    private readonly long[] _counts;   // the last one is +Inf
+    private readonly Gauge _sum = new();
+
+    internal Histogram(double[] bounds)
+    {
+        _bounds = bounds;
+        _counts = new long[bounds.Length + 1];
+    }
+
+    public void Observe(double value)
+    {
+        var index = 0;
+        while (index < _bounds.Length && value > _bounds[index]) index++;
+        Interlocked.Increment(ref _counts[index]);
+        _sum.Add(value);
+    }
+
+    internal ReadOnlySpan<double> Bounds => _bounds;
+    internal double Sum => _sum.Value;
+
+    /// <summary>Counts per bucket (not yet cumulative), read once.</summary>
+    internal long[] Counts()
+    {
+        var counts = new long[_counts.Length];
+        for (var i = 0; i < counts.Length; i++) counts[i] = Interlocked.Read(ref _counts[i]);
+        return counts;
+    }
+}
+
+public sealed class CounterFamily(string name, string help, string[] labels, int maxSeries) : LabelledFamily<Counter>(name, help, labels, maxSeries)
+{
+    protected override Counter Create() => new();
+
+    internal override void Write(MetricTextWriter writer)
+    {
+        var series = Snapshot();
+        if (series.Length == 0) return;
+        writer.Header(this, "counter");
+        foreach (var (values, counter) in series) writer.Sample(writer.CounterName(Name), Labels, values, counter.Value);
+    }
+}
+
+public sealed class GaugeFamily(string name, string help, string[] labels, int maxSeries) : LabelledFamily<Gauge>(name, help, labels, maxSeries)
+{
+    protected override Gauge Create() => new();
+
+    internal override void Write(MetricTextWriter writer)
+    {
+        var series = Snapshot();
+        if (series.Length == 0) return;
+        writer.Header(this, "gauge");
+        foreach (var (values, gauge) in series) writer.Sample(Name, Labels, values, gauge.Value);
+    }
+}
+
+public sealed class HistogramFamily : LabelledFamily<Histogram>
+{
+    private readonly double[] _bounds;
+
+    public HistogramFamily(string name, string help, double[] bounds, string[] labels, int maxSeries) : base(name, help, labels, maxSeries)
+    {
+        for (var i = 1; i < bounds.Length; i++)
+            if (bounds[i] <= bounds[i - 1]) throw new ArgumentException($"The buckets of {name} do not ascend.", nameof(bounds));
+        _bounds = bounds;
+    }
+
+    protected override Histogram Create() => new(_bounds);
+
+    internal override void Write(MetricTextWriter writer)
+    {
+        var series = Snapshot();
+        if (series.Length == 0) return;
+        writer.Header(this, "histogram");
+        foreach (var (values, histogram) in series) WriteSeries(writer, values, histogram);
+    }
+
+    private void WriteSeries(MetricTextWriter writer, string[] values, Histogram histogram)
+    {
+        var counts = histogram.Counts();
+        writer.Sample(Name + "_sum", Labels, values, histogram.Sum);
+        writer.Sample(Name + "_count", Labels, values, counts.Sum());
+        string[] bucketLabels = ["le", .. Labels];
+        long cumulative = 0;
+        for (var i = 0; i < counts.Length; i++)
+        {
+            cumulative += counts[i];
+            var bound = i < histogram.Bounds.Length ? MetricTextWriter.Bound(histogram.Bounds[i]) : "+Inf";
+            writer.Sample(Name + "_bucket", bucketLabels, [bound, .. values], cumulative);
+        }
+    }
+}
+
+internal sealed class ObservedGauge(string name, string help, Func<double> read) : MetricFamily(name, help, [])
+{
+    internal override void Write(MetricTextWriter writer)
+    {
+        writer.Header(this, "gauge");
+        writer.Sample(Name, [], [], read());
+    }
+}
