@@ -54,7 +54,8 @@ internal static class EchoServer
         {
             try
             {
-                await client.GetStream().CopyToAsync(client.GetStream(), stop);
+                var stream = client.GetStream();
+                await stream.CopyToAsync(stream, stop);
                 client.Client.Shutdown(SocketShutdown.Send);
             }
             catch (Exception gone) when (gone is IOException or SocketException or OperationCanceledException)

@@ -15,9 +15,10 @@ internal static class TcpCaller
         {
             using var client = new TcpClient();
             await client.ConnectAsync(target[..colon].Trim('[', ']'), port, stop);
-            await client.GetStream().WriteAsync(Encoding.UTF8.GetBytes(text), stop);
+            var stream = client.GetStream();
+            await stream.WriteAsync(Encoding.UTF8.GetBytes(text), stop);
             client.Client.Shutdown(SocketShutdown.Send);
-            using var reader = new StreamReader(client.GetStream(), Encoding.UTF8);
+            using var reader = new StreamReader(stream, Encoding.UTF8);
             Console.WriteLine(await reader.ReadToEndAsync(stop));
             return 0;
         }
