@@ -1,0 +1,23 @@
+using System.Security.Cryptography.X509Certificates;
+
+namespace AmbientMesh.Identity;
+
+/// <summary>Chain building without the machine's trust store, the network or revocation look-ups.</summary>
+internal static class ChainPolicies
+{
+    public static X509ChainPolicy Offline(TrustBundle? roots, DateTimeOffset at)
+    {
+        var policy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck,
+            DisableCertificateDownloads = true,
+            VerificationTime = at.LocalDateTime,
+            VerificationTimeIgnored = false,
+        };
+        if (roots is not null) policy.CustomTrustStore.AddRange(roots.Roots.ToArray());
+        return policy;
+    }
+
+    public static string Describe(X509Chain chain) => string.Join(", ", chain.ChainStatus.Select(status => status.StatusInformation.Trim()).Distinct());
+}
