@@ -1,0 +1,167 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+
+namespace AmbientMesh.Kubernetes;
+
+/// <summary>Settings of a <see cref="KubernetesClient"/>.</summary>
+public sealed record KubernetesClientOptions
+{
+    /// <summary>User-Agent and default field manager: the name under which writes are recorded.</summary>
+    public string Name { get; init; } = "ambientmesh";
+    /// <summary>Time for an answer to begin and, watches apart, to end.</summary>
+    public TimeSpan RequestTimeout { get; init; } = TimeSpan.FromSeconds(30);
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+}
+
+/// <summary>Speaks to one API server. Thread-safe; one per process is enough.</summary>
+public sealed class KubernetesClient : IDisposable
+{
+    private const int MaxErrorBytes = 1 << 20;
+
+    private readonly HttpClient _http;
+    private readonly BearerToken? _token;
+    private readonly KubernetesClientOptions _options;
+
+    public KubernetesClient(KubernetesConnection connection, KubernetesClientOptions? options = null)
+    {
+        Connection = connection;
+        _options = options ?? new KubernetesClientOptions();
+        _token = connection.Token;
+        var root = connection.Server.AbsoluteUri;
+        _http = new HttpClient(connection.CreateHandler())
+        {
+            BaseAddress = new Uri(root.EndsWith('/') ? root : root + "/"),
+            Timeout = Timeout.InfiniteTimeSpan,
+            DefaultRequestVersion = HttpVersion.Version20,
+            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
+        };
+        _http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue(_options.Name, "1"));
+    }
+
+    public KubernetesConnection Connection { get; }
+    public TimeProvider Clock => _options.Clock;
+    internal string Name => _options.Name;
+    internal TimeSpan RequestTimeout => _options.RequestTimeout;
+
+    /// <summary>Objects of a kind this library has a type for.</summary>
+    public ResourceClient<T> Of<T>() where T : KubernetesObject, IResource<T> => new(this, T.Kind);
+
+    /// <summary>Objects of any kind, as JSON.</summary>
+    public ResourceClient<JsonObject> Of(ResourceType type) => new(this, GenericObjects.KindOf(type));
+
+    /// <summary>Who holds <paramref name="token"/>, if the API server says it is good for one of <paramref name="audiences"/>.</summary>
+    /// <remarks>A refusal is a value: <see cref="TokenReviewStatus.Authenticated"/> is false. When audiences are asked, check that <see cref="TokenReviewStatus.Audiences"/> is not empty.</remarks>
+    /// <exception cref="KubernetesException">The question could not be answered.</exception>
+    public async Task<TokenReviewStatus> ReviewTokenAsync(string token, IReadOnlyList<string> audiences, CancellationToken cancellationToken)
+    {
+        var review = new TokenReview { Spec = new TokenReviewSpec { Token = token, Audiences = audiences } };
+        return (await Of<TokenReview>().CreateAsync(review, null, cancellationToken)).Status;
+    }
+
+    /// <summary>A token for a ServiceAccount.</summary>
+    /// <exception cref="KubernetesException">No token was given.</exception>
+    public async Task<TokenRequestStatus> RequestTokenAsync(string ns, string serviceAccount, TokenRequestSpec spec, CancellationToken cancellationToken)
+    {
+        var json = KubernetesJson.Of<TokenRequest>();
+        var body = JsonSerializer.SerializeToUtf8Bytes(new TokenRequest { ApiVersion = "authentication.k8s.io/v1", Kind = "TokenRequest", Spec = spec }, json);
+        var path = ServiceAccount.Type.Path(ns, serviceAccount, "token");
+        var answer = await SendAsync(HttpMethod.Post, path, body, "application/json", cancellationToken);
+        return Read(answer, json, $"POST {path}").Status;
+    }
+
+    /// <summary>The kinds served under a group and version (empty group: core); subresources are left out.</summary>
+    /// <exception cref="KubernetesException">Also when the server does not know the group.</exception>
+    public async Task<IReadOnlyList<ResourceType>> ListResourceTypesAsync(string group, string version, CancellationToken cancellationToken)
+    {
+        var answer = await GetJsonAsync(group.Length == 0 ? $"/api/{version}" : $"/apis/{group}/{version}", cancellationToken);
+        return ApiResources.Read(answer, group, version);
+    }
+
+    /// <summary>Any path, as JSON, e.g. <c>/version</c>.</summary>
+    public async Task<JsonObject> GetJsonAsync(string path, CancellationToken cancellationToken) =>
+        Read(await SendAsync(HttpMethod.Get, path, null, null, cancellationToken), KubernetesJson.Of<JsonObject>(), $"GET {path}");
+
+    /// <summary>Sends a request and returns the whole body of its successful answer.</summary>
+    internal async Task<byte[]> SendAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken)
+    {
+        using var deadline = new Deadline(_options.RequestTimeout, _options.Clock, cancellationToken);
+        try
+        {
+            using var answer = await OpenAsync(method, path, body, contentType, deadline.Token);
+            return await answer.Content.ReadAsByteArrayAsync(deadline.Token);
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw Unreachable($"{method} {path}", $"no answer within {_options.RequestTimeout.TotalSeconds:0} s", e);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException)
+        {
+            throw Unreachable($"{method} {path}", e.InnerException?.Message ?? e.Message, e);
+        }
+    }
+
+    /// <summary>Sends a request and returns its successful answer with the body still to be read.</summary>
+    internal async Task<HttpResponseMessage> OpenAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken)
+    {
+        var answer = await SendOnceAsync(method, path, body, contentType, cancellationToken);
+        if (answer.StatusCode == HttpStatusCode.Unauthorized && _token?.Refused() == true)
+        {
+            answer.Dispose();
+            answer = await SendOnceAsync(method, path, body, contentType, cancellationToken);
+        }
+        if (answer.IsSuccessStatusCode) return answer;
+        using (answer)
+        {
+            var said = await ReadAtMostAsync(answer.Content, MaxErrorBytes, cancellationToken);
+            throw ErrorAnswers.Read($"{method} {path}", answer.StatusCode, said, RetryAfter(answer));
+        }
+    }
+
+    internal KubernetesUnavailableException Unreachable(string what, string problem, Exception? cause) =>
+        new($"{what} at {Connection.Server}: {problem}", null, new Status(), null, cause);
+
+    internal static T Read<T>(byte[] body, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> json, string what) where T : class
+    {
+        try
+        {
+            return JsonSerializer.Deserialize(body, json) ?? throw new JsonException("the body is null");
+        }
+        catch (JsonException e)
+        {
+            throw new KubernetesRefusedException($"{what}: the answer cannot be read: {e.Message}", HttpStatusCode.OK, new Status(), e);
+        }
+    }
+
+    private async Task<HttpResponseMessage> SendOnceAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken)
+    {
+        using var request = new HttpRequestMessage(method, path.TrimStart('/'));
+        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
+        if (_token is { } token) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Current());
+        if (body is not null)
+        {
+            request.Content = new ByteArrayContent(body);
+            request.Content.Headers.ContentType = new MediaTypeHeaderValue(contentType!);
+        }
+        return await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
+    }
+
+    private TimeSpan? RetryAfter(HttpResponseMessage answer) => answer.Headers.RetryAfter switch
+    {
+        { Delta: { } wait } => wait,
+        { Date: { } date } => date - _options.Clock.GetUtcNow() is { Ticks: > 0 } wait ? wait : TimeSpan.Zero,
+        _ => null,
+    };
+
+    private static async Task<byte[]> ReadAtMostAsync(HttpContent content, int limit, CancellationToken cancellationToken)
+    {
+        await using var stream = await content.ReadAsStreamAsync(cancellationToken);
+        using var kept = new MemoryStream();
+        var buffer = new byte[8192];
+        while (kept.Length < limit && await stream.ReadAsync(buffer, cancellationToken) is > 0 and var count) kept.Write(buffer, 0, count);
+        return kept.ToArray();
+    }
+
+    public void Dispose() => _http.Dispose();
+}
