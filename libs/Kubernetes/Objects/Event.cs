@@ -21,7 +21,7 @@ public sealed record Event : KubernetesObject, IResource<Event>, IReplaceable
     public EventSource Source { get; init => field = value ?? new(); } = new();
     public string? ReportingComponent { get; init; }
     public string? ReportingInstance { get; init; }
-    [JsonExtensionData] public IDictionary<string, JsonElement>? Other { get; init; }
+    [JsonExtensionData] public IDictionary<string, JsonElement>? Other { get; set; }
 }
 
 public sealed record EventSource

@@ -19,5 +19,5 @@ public sealed record LeaseSpec
     [JsonConverter(typeof(MicroTimeConverter))] public DateTimeOffset? AcquireTime { get; init; }
     [JsonConverter(typeof(MicroTimeConverter))] public DateTimeOffset? RenewTime { get; init; }
     public int? LeaseTransitions { get; init; }
-    [JsonExtensionData] public IDictionary<string, JsonElement>? Other { get; init; }
+    [JsonExtensionData] public IDictionary<string, JsonElement>? Other { get; set; }
 }
