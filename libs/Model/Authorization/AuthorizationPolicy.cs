@@ -1,0 +1,60 @@
+using System.Collections.Immutable;
+using System.Net;
+
+namespace AmbientMesh.Model.Authorization;
+
+/// <summary>One L4 policy as received (L4 reference §5). Immutable; compared by reference.</summary>
+/// <remarks>The policy matches when any rule does; a rule when all its clauses do; a clause when any of its matches does.</remarks>
+public sealed class AuthorizationPolicy
+{
+    public required PolicyName Key { get; init; }
+    public PolicyScope Scope { get; init; }
+    public PolicyAction Action { get; init; }
+
+    /// <summary>Judged and logged, never enforced.</summary>
+    public bool IsDryRun { get; init; }
+    public ImmutableArray<PolicyRule> Rules { get; init; } = [];
+
+    /// <summary>No rule: never matches (an ALLOW policy then denies everything by existing).</summary>
+    public bool Matches(in ConnectionFacts facts)
+    {
+        foreach (var rule in Rules)
+            if (rule.Matches(facts)) return true;
+        return false;
+    }
+
+    public override string ToString() => Key.ToString();
+}
+
+public enum PolicyScope { Global, Namespace, WorkloadSelector }
+
+public enum PolicyAction { Allow, Deny }
+
+/// <summary>All clauses hold; no clause: matches.</summary>
+public sealed record PolicyRule(ImmutableArray<PolicyClause> Clauses)
+{
+    internal bool Matches(in ConnectionFacts facts)
+    {
+        foreach (var clause in Clauses)
+            if (!clause.Matches(facts)) return false;
+        return true;
+    }
+}
+
+/// <summary>Any match suffices; no match at all: holds. A clause of empty matches only does not hold.</summary>
+public sealed record PolicyClause(ImmutableArray<PolicyMatch> Alternatives)
+{
+    internal bool Matches(in ConnectionFacts facts)
+    {
+        if (Alternatives.IsEmpty) return true;
+        foreach (var match in Alternatives)
+            if (match.Matches(facts)) return true;
+        return false;
+    }
+}
+
+/// <summary>What a policy may ask about a connection.</summary>
+/// <param name="Peer">The identity proven by mTLS; null for a plaintext connection.</param>
+/// <param name="Source">The client's address.</param>
+/// <param name="Destination">The pod's address and the real destination port, never 15008.</param>
+public readonly record struct ConnectionFacts(SpiffeId? Peer, IPAddress Source, IPEndPoint Destination);

@@ -1,0 +1,110 @@
+using System.Collections.Immutable;
+
+namespace AmbientMesh.Model;
+
+/// <summary>What traffic to a service's endpoint is for; it decides which ports make an endpoint usable.</summary>
+public enum EndpointUse
+{
+    /// <summary>The application's own port, or a network gateway's HBONE port.</summary>
+    Standard,
+    /// <summary>A waypoint's HBONE port; a waypoint with an application tunnel need not declare it.</summary>
+    Waypoint,
+}
+
+/// <summary>An endpoint picked for one connection.</summary>
+/// <param name="Port">The port to ask it for.</param>
+public sealed record ChosenEndpoint(Workload Workload, ushort Port);
+
+/// <summary>Picks an endpoint of a service for a client (L4 reference §10.4). Pure but for the draw from the given random source.</summary>
+public static class EndpointSelection
+{
+    /// <summary>Null when nothing healthy, near enough, declared and with capacity is there.</summary>
+    public static ChosenEndpoint? Choose(MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random)
+    {
+        var group = new List<(ChosenEndpoint Chosen, uint Weight)>();
+        var best = int.MinValue;
+        foreach (var endpoint in mesh.Endpoints(service))
+        {
+            if (TargetPort(service, endpoint, servicePort, use) is not { } port || !IsReachable(endpoint.Workload, client)) continue;
+            if (Rank(service.LoadBalancing, client, endpoint.Workload) is not { } rank || rank < best) continue;
+            if (rank > best)
+            {
+                group.Clear();
+                best = rank;
+            }
+            group.Add((new ChosenEndpoint(endpoint.Workload, port), endpoint.Workload.Capacity));
+        }
+        return Draw(group, random);
+    }
+
+    /// <summary>The port an endpoint serves for a service port; null when it does not serve it.</summary>
+    public static ushort? TargetPort(MeshService service, Endpoint endpoint, ushort servicePort, EndpointUse use)
+    {
+        var declared = service.Ports.Target(servicePort);
+        var tunnel = endpoint.Workload.ApplicationTunnel;
+        if (declared is null && (use == EndpointUse.Standard || tunnel is null)) return null;
+        if (endpoint.TargetPort(servicePort) is { } own) return own;
+        if (declared is > 0) return declared;
+        return use == EndpointUse.Waypoint && tunnel is not null ? servicePort : null;
+    }
+
+    /// <summary>Draws by weight; weight 0 is never drawn. Null when nothing has weight.</summary>
+    public static T? Draw<T>(IReadOnlyList<(T Item, uint Weight)> choices, Random random) where T : class
+    {
+        long total = 0;
+        foreach (var (_, weight) in choices) total += weight;
+        if (total == 0) return null;
+        var draw = random.NextInt64(total);
+        foreach (var (item, weight) in choices)
+        {
+            draw -= weight;
+            if (draw < 0) return item;
+        }
+        return null;
+    }
+
+    private static bool IsReachable(Workload endpoint, Workload client) =>
+        !endpoint.Addresses.IsEmpty || endpoint.Hostname.Length > 0 || (endpoint.NetworkGateway is not null && endpoint.Network != client.Network);
+
+    /// <summary>Higher is nearer; null when the endpoint may not be used at all.</summary>
+    private static int? Rank(LoadBalancing balancing, Workload client, Workload endpoint)
+    {
+        var scopes = balancing.Preference;
+        switch (balancing.Mode)
+        {
+            case LoadBalancingMode.Strict:
+                foreach (var scope in scopes)
+                    if (!Shares(scope, client, endpoint)) return null;
+                return 0;
+            case LoadBalancingMode.Failover:
+                return FailoverRank(scopes, client, endpoint);
+            default:
+                return 0;
+        }
+    }
+
+    private static int FailoverRank(ImmutableArray<LocalityScope> scopes, Workload client, Workload endpoint)
+    {
+        var rank = 0;
+        var first = 0;
+        if (scopes is [LocalityScope.Network, ..])
+        {
+            // The own network is worth more than everything after it together; another network does not end the comparison.
+            if (Shares(LocalityScope.Network, client, endpoint)) rank += scopes.Length;
+            first = 1;
+        }
+        for (var i = first; i < scopes.Length && Shares(scopes[i], client, endpoint); i++) rank++;
+        return rank;
+    }
+
+    private static bool Shares(LocalityScope scope, Workload client, Workload endpoint) => scope switch
+    {
+        LocalityScope.Region => client.Locality.Region == endpoint.Locality.Region,
+        LocalityScope.Zone => client.Locality.Zone == endpoint.Locality.Zone,
+        LocalityScope.Subzone => client.Locality.Subzone == endpoint.Locality.Subzone,
+        LocalityScope.Node => client.Node == endpoint.Node,
+        LocalityScope.Cluster => client.ClusterId == endpoint.ClusterId,
+        LocalityScope.Network => client.Network == endpoint.Network,
+        _ => true,
+    };
+}
