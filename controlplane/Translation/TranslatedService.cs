@@ -1,0 +1,34 @@
+using AmbientMesh.Kubernetes;
+using Wds = AmbientMesh.Protocol.Wds;
+
+namespace AmbientMesh.ControlPlane.Translation;
+
+/// <summary>One port of a Service as its members need it. <paramref name="TargetName"/> is null for a numbered target.</summary>
+public readonly record struct MemberPort(uint Number, string Name, uint TargetNumber, string? TargetName);
+
+/// <summary>A Service as the wire carries it, with what is needed to find its members. Equal by content, so that an irrelevant edit moves nothing.</summary>
+public sealed class TranslatedService : IEquatable<TranslatedService>
+{
+    public required ObjectKey Key { get; init; }
+
+    /// <summary><c>namespace/hostname</c>.</summary>
+    public required string ResourceName { get; init; }
+
+    public required Wds.Service Message { get; init; }
+    public required IReadOnlyList<MemberPort> Ports { get; init; }
+
+    /// <summary>Labels a member pod has; empty when the members are listed in EndpointSlices by hand.</summary>
+    public required IReadOnlyDictionary<string, string> Selector { get; init; }
+
+    /// <summary>Whether pods with these labels, in the Service's namespace, are members by selector.</summary>
+    public bool Selects(IReadOnlyDictionary<string, string> labels) =>
+        Selector.Count > 0 && Selector.All(term => labels.TryGetValue(term.Key, out var value) && value == term.Value);
+
+    public bool Equals(TranslatedService? other) =>
+        other is not null && Key == other.Key && Message.Equals(other.Message) && Ports.SequenceEqual(other.Ports)
+        && Selector.Count == other.Selector.Count && Selector.All(term => other.Selector.TryGetValue(term.Key, out var value) && value == term.Value);
+
+    public override bool Equals(object? obj) => Equals(obj as TranslatedService);
+    public override int GetHashCode() => Key.GetHashCode();
+    public override string ToString() => ResourceName;
+}
