@@ -1,0 +1,92 @@
+using System.Diagnostics;
+using System.Text;
+using AmbientMesh.Lab.Nodes;
+using AmbientMesh.Linux;
+
+namespace AmbientMesh.Lab.Network;
+
+/// <summary>The wire between the nodes: a bridge in a network namespace of its own, with the fabric's address on it.</summary>
+/// <remarks>The namespace lives in a process that ends when its standard input does, so it cannot outlive the lab's daemon.</remarks>
+public sealed class Fabric : IAsyncDisposable
+{
+    public const string Bridge = "fabric0";
+    private readonly Process _holder;
+
+    private Fabric(Process holder, int processId)
+    {
+        _holder = holder;
+        ProcessId = processId;
+        Network = NetworkNamespace.Open($"/proc/{processId}/ns/net");
+    }
+
+    /// <summary>The process whose network namespace the fabric is; <c>nsenter -t PID -n</c> enters it.</summary>
+    public int ProcessId { get; }
+
+    public NetworkNamespace Network { get; }
+
+    public static async Task<Fabric> CreateAsync(CancellationToken cancellationToken)
+    {
+        var holder = HostCommand.Start(["unshare", "--net", "bash", "-c", $"""
+            set -e
+            {NamespaceSysctls}
+            sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1
+            ip -batch - <<'END'
+            link set lo up
+            link add {Bridge} type bridge
+            link set {Bridge} up
+            address add {LabAddresses.Fabric}/16 dev {Bridge}
+            address add {LabAddresses.FabricV6}/64 dev {Bridge} nodad
+            END
+            echo ready
+            read -r _ || true
+            """]);
+        await HolderReady.AwaitAsync(holder, "the fabric", cancellationToken);
+        return new Fabric(holder, holder.Id);
+    }
+
+    /// <summary>Lays a cable to the node: its end is <c>eth0</c>, ours carries the node's name.</summary>
+    public async Task ConnectAsync(NodeHost node, CancellationToken cancellationToken)
+    {
+        var (number, name) = (node.Number, node.Name);
+        var batch = new StringBuilder()
+            .AppendLine($"link add {name} type veth peer name eth0 netns {node.ProcessId}")
+            .AppendLine($"link set {name} master {Bridge} up")
+            .AppendLine($"route add {LabAddresses.NodePodCidr(number)} via {LabAddresses.Node(number)}")
+            .AppendLine($"route add {LabAddresses.NodePodCidrV6(number)} via {LabAddresses.NodeV6(number)}");
+        await HostCommand.CheckAsync(["nsenter", "-t", $"{ProcessId}", "-n", "ip", "-batch", "-"], batch.ToString(), cancellationToken);
+        await node.CheckAsync(["ip", "-batch", "-"], $"""
+            address add {LabAddresses.Node(number)}/16 dev eth0
+            address add {LabAddresses.NodeV6(number)}/64 dev eth0 nodad
+            link set eth0 up
+            route add default via {LabAddresses.Fabric}
+            route add default via {LabAddresses.FabricV6}
+
+            """, cancellationToken);
+    }
+
+    /// <summary>Tells every node where the other nodes' pods are.</summary>
+    public static async Task ConnectPodNetworksAsync(IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
+    {
+        foreach (var node in nodes)
+        {
+            var batch = new StringBuilder();
+            foreach (var other in nodes.Where(n => n != node))
+            {
+                batch.AppendLine($"route add {LabAddresses.NodePodCidr(other.Number)} via {LabAddresses.Node(other.Number)}")
+                    .AppendLine($"route add {LabAddresses.NodePodCidrV6(other.Number)} via {LabAddresses.NodeV6(other.Number)}");
+            }
+            await node.CheckAsync(["ip", "-batch", "-"], batch.ToString(), cancellationToken);
+        }
+    }
+
+    /// <summary>No address is announced or doubted for a second before it may be used: nobody else is on these wires.</summary>
+    internal const string NamespaceSysctls =
+        "sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.dad_transmits=0 " +
+        "net.ipv6.conf.all.accept_ra=0 net.ipv6.conf.default.accept_ra=0 net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0";
+
+    public async ValueTask DisposeAsync()
+    {
+        Network.Dispose();
+        await HolderReady.EndAsync(_holder);
+    }
+}

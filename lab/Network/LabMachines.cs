@@ -1,0 +1,46 @@
+using AmbientMesh.Lab.Nodes;
+
+namespace AmbientMesh.Lab.Network;
+
+/// <summary>The machines of one lab: the fabric and its nodes, connected, with the cluster's CNI installed.</summary>
+public sealed class LabMachines : IAsyncDisposable
+{
+    private LabMachines(Fabric fabric, IReadOnlyList<NodeHost> nodes) => (Fabric, Nodes) = (fabric, nodes);
+
+    public Fabric Fabric { get; }
+    public IReadOnlyList<NodeHost> Nodes { get; }
+
+    /// <param name="stateDirectory">The lab's folder; nodes get folders below it.</param>
+    /// <exception cref="HostCommandException">A step failed; everything made so far is gone again.</exception>
+    public static async Task<LabMachines> CreateAsync(string stateDirectory, string imageDirectory, int nodeCount, CancellationToken cancellationToken)
+    {
+        var making = Enumerable.Range(1, nodeCount)
+            .Select(n => NodeHost.CreateAsync($"node-{n}", n, Path.Combine(stateDirectory, "nodes", $"node-{n}"), imageDirectory, cancellationToken))
+            .ToArray();
+        var fabricMaking = Fabric.CreateAsync(cancellationToken);
+        try
+        {
+            await Task.WhenAll([fabricMaking, .. making]);
+            var machines = new LabMachines(await fabricMaking, await Task.WhenAll(making));
+            foreach (var node in machines.Nodes)
+            {
+                await machines.Fabric.ConnectAsync(node, cancellationToken);
+                await NodeNetworkConfiguration.InstallAsync(node, cancellationToken);
+            }
+            await Fabric.ConnectPodNetworksAsync(machines.Nodes, cancellationToken);
+            return machines;
+        }
+        catch
+        {
+            foreach (var made in making.Where(m => m.IsCompletedSuccessfully)) await (await made).DisposeAsync();
+            if (fabricMaking.IsCompletedSuccessfully) await (await fabricMaking).DisposeAsync();
+            throw;
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var node in Nodes) await node.DisposeAsync();
+        await Fabric.DisposeAsync();
+    }
+}
