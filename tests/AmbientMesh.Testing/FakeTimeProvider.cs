@@ -37,6 +37,21 @@ public sealed class FakeTimeProvider(DateTimeOffset? start = null) : TimeProvide
         }
     }
 
+    /// <summary>Completes once the times until the armed timers are due, in order, satisfy <paramref name="condition"/>.</summary>
+    public async Task TimersAsync(Func<IReadOnlyList<TimeSpan>, bool> condition, CancellationToken cancellationToken)
+    {
+        while (true)
+        {
+            Task changed;
+            lock (_gate)
+            {
+                if (condition([.. _timers.Where(t => t.Due is not null).Select(t => t.Due!.Value - _now).Order()])) return;
+                changed = _timerArmed.Task;
+            }
+            await changed.WaitAsync(cancellationToken);
+        }
+    }
+
     public void Advance(TimeSpan by)
     {
         var target = GetUtcNow() + by;
@@ -75,24 +90,28 @@ public sealed class FakeTimeProvider(DateTimeOffset? start = null) : TimeProvide
 
         public bool Change(TimeSpan dueTime, TimeSpan period)
         {
-            TaskCompletionSource? armed = null;
+            TaskCompletionSource armed;
             lock (clock._gate)
             {
                 Due = dueTime == Timeout.InfiniteTimeSpan ? null : clock._now + dueTime;
                 Period = period == Timeout.InfiniteTimeSpan ? TimeSpan.Zero : period;
-                if (Due is not null)
-                {
-                    armed = clock._timerArmed;
-                    clock._timerArmed = new(TaskCreationOptions.RunContinuationsAsynchronously);
-                }
+                armed = clock._timerArmed;
+                clock._timerArmed = new(TaskCreationOptions.RunContinuationsAsynchronously);
             }
-            armed?.TrySetResult();
+            armed.TrySetResult();
             return true;
         }
 
         public void Dispose()
         {
-            lock (clock._gate) clock._timers.Remove(this);
+            TaskCompletionSource changed;
+            lock (clock._gate)
+            {
+                clock._timers.Remove(this);
+                changed = clock._timerArmed;
+                clock._timerArmed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+            }
+            changed.TrySetResult();
         }
 
         public ValueTask DisposeAsync()
