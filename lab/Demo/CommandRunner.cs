@@ -26,9 +26,19 @@ public sealed class CommandRunner(string kubeconfig)
     /// <summary>This program again, with other arguments.</summary>
     public static async Task LabAsync(CancellationToken cancellationToken, params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(Environment.ProcessPath!, [typeof(CommandRunner).Assembly.Location, .. arguments]))!;
+        using var process = Process.Start(new ProcessStartInfo("dotnet", [typeof(CommandRunner).Assembly.Location, .. arguments]))!;
         await process.WaitForExitAsync(cancellationToken);
         if (process.ExitCode != 0) throw new CommandFailedException($"mesh lab {string.Join(' ', arguments)} ended with code {process.ExitCode}; what it printed is above.");
+    }
+
+    /// <summary>What this program prints when run with these arguments.</summary>
+    /// <exception cref="CommandFailedException">It ended with another code than 0.</exception>
+    public static string ReadLab(params string[] arguments)
+    {
+        using var process = Process.Start(new ProcessStartInfo("dotnet", [typeof(CommandRunner).Assembly.Location, .. arguments]) { RedirectStandardOutput = true })!;
+        var output = process.StandardOutput.ReadToEnd();
+        process.WaitForExit();
+        return process.ExitCode == 0 ? output : throw new CommandFailedException($"mesh lab {string.Join(' ', arguments)} ended with code {process.ExitCode}.");
     }
 
     public async Task<CommandResult> RunAsync(string program, string[] arguments, CancellationToken cancellationToken)

@@ -1,0 +1,80 @@
+using System.Text.Json;
+using AmbientMesh.EndToEnd.Tests;
+using AmbientMesh.Lab.Capture;
+using AmbientMesh.Lab.Demo;
+using AmbientMesh.Linux;
+
+[assembly: AssemblyFixture(typeof(ClusterFixture))]
+[assembly: CollectionBehavior(DisableTestParallelization = true)]
+
+namespace AmbientMesh.EndToEnd.Tests;
+
+/// <summary>One cluster with the mesh installed by its own manifests, shared by all tests: a lab made for this run, or the cluster
+/// that <c>AMBIENTMESH_KUBECONFIG</c> names.</summary>
+public sealed class ClusterFixture : IAsyncLifetime
+{
+    private readonly string _folder = Directory.CreateTempSubdirectory("mesh-e2e-").FullName;
+    private readonly string? _given = Environment.GetEnvironmentVariable("AMBIENTMESH_KUBECONFIG");
+    private readonly string _lab = $"e2e-{Environment.ProcessId}";
+    private string? _missing;
+    private bool _up;
+
+    public CommandRunner Run { get; private set; } = null!;
+    public MeshWatcher Mesh { get; private set; } = null!;
+
+    /// <summary>The wire between the nodes; only a lab can be listened to.</summary>
+    public WireCapture Listen()
+    {
+        RequireLab("listening on the wire");
+        using var @namespace = Fabric();
+        return new WireCapture(@namespace);
+    }
+
+    /// <summary>Skips the running test, with the reason, where there is no cluster.</summary>
+    public void Require() => Assert.SkipWhen(_missing is not null, _missing ?? "");
+
+    public void RequireLab(string what)
+    {
+        Require();
+        Assert.SkipWhen(_given is not null, $"{what} needs the lab; this run uses the cluster of AMBIENTMESH_KUBECONFIG.");
+    }
+
+    public async ValueTask InitializeAsync()
+    {
+        _missing = WhyNot();
+        if (_missing is not null) return;
+        var kubeconfig = _given ?? Path.Combine(_folder, "kubeconfig");
+        if (_given is null)
+        {
+            _up = true;
+            await CommandRunner.LabAsync(CancellationToken.None, "up", "--name", _lab, "--nodes", "2", "--images", Path.Combine(Samples.Root, "artifacts/publish"), "--kubeconfig", kubeconfig);
+        }
+        Run = new CommandRunner(kubeconfig);
+        Mesh = new MeshWatcher(Run, TimeProvider.System);
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(4));
+        await Run.MustKubectlAsync(limit.Token, "apply", "-k", Path.Combine(Samples.Root, "deploy"));
+        foreach (var part in new[] { "deployment/istiod", "daemonset/istio-cni-node", "daemonset/ztunnel" })
+            await Run.MustKubectlAsync(limit.Token, "rollout", "status", "-n", "istio-system", part, "--timeout=120s");
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (_up) await CommandRunner.LabAsync(CancellationToken.None, "down", "--name", _lab);
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private string? WhyNot()
+    {
+        if (_given is not null) return File.Exists(_given) ? null : $"AMBIENTMESH_KUBECONFIG names {_given}, which does not exist.";
+        if (!Environment.IsPrivilegedProcess) return "The lab makes network namespaces and needs root.";
+        var images = Path.Combine(Samples.Root, "artifacts/publish/ztunnel");
+        return Directory.Exists(images) ? null : "The images' folders are not built (./mesh publish).";
+    }
+
+    private NetworkNamespace Fabric()
+    {
+        var status = CommandRunner.ReadLab("status", "--name", _lab, "-o", "json");
+        using var document = JsonDocument.Parse(status);
+        return NetworkNamespace.Open($"/proc/{document.RootElement.GetProperty("fabric").GetProperty("pid").GetInt32()}/ns/net");
+    }
+}

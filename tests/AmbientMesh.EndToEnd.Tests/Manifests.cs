@@ -1,0 +1,87 @@
+using System.Globalization;
+
+namespace AmbientMesh.EndToEnd.Tests;
+
+/// <summary>The few manifests that the tests deploy.</summary>
+internal static class Manifests
+{
+    private const string Image = "localhost/ambientmesh/samples:dev";
+
+    public static string Server(int replicas) => string.Create(CultureInfo.InvariantCulture, $$$$"""
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata: {name: server}
+        ---
+        apiVersion: v1
+        kind: Service
+        metadata: {name: server}
+        spec:
+          selector: {app: server}
+          ports:
+          - {name: http, port: 80, targetPort: http}
+          - {name: tcp, port: 9090}
+        ---
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: server}
+        spec:
+          replicas: {{{{replicas}}}}
+          selector: {matchLabels: {app: server}}
+          template:
+            metadata: {labels: {app: server}}
+            spec:
+              serviceAccountName: server
+              terminationGracePeriodSeconds: 2
+              affinity:
+                podAntiAffinity:
+                  preferredDuringSchedulingIgnoredDuringExecution:
+                  - weight: 100
+                    podAffinityTerm: {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {app: server}}}
+              containers:
+              - name: server
+                image: {{{{Image}}}}
+                command: [/app/samples, serve, --http, "8080", --tcp, "9090"]
+                ports:
+                - {name: http, containerPort: 8080}
+                - {name: tcp, containerPort: 9090}
+                readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+        """);
+
+    public const string Client = $$$$"""
+        apiVersion: v1
+        kind: ServiceAccount
+        metadata: {name: client}
+        ---
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: client}
+        spec:
+          selector: {matchLabels: {app: client}}
+          template:
+            metadata: {labels: {app: client}}
+            spec:
+              serviceAccountName: client
+              terminationGracePeriodSeconds: 2
+              containers:
+              - name: client
+                image: {{{{Image}}}}
+                command: [/app/samples, loop, "http://server.NAMESPACE.svc.cluster.local/loop", --interval-ms, "500"]
+        """;
+
+    /// <summary>One pod that only serves; <paramref name="extra"/> is put under <c>metadata</c>, <paramref name="spec"/> under <c>spec</c>.</summary>
+    public static string Pod(string name, string extra = "", string spec = "") => $$$$"""
+        apiVersion: v1
+        kind: Pod
+        metadata:
+          name: {{{{name}}}}
+          labels: {app: {{{{name}}}}}
+          {{{{extra}}}}
+        spec:
+          terminationGracePeriodSeconds: 1
+          {{{{spec}}}}
+          containers:
+          - name: server
+            image: {{{{Image}}}}
+            command: [/app/samples, serve, --http, "8080", --tcp, "9090"]
+        """;
+}
