@@ -24,9 +24,6 @@ public sealed class TunnelDialer(
     /// <summary>Time for the TLS handshake (T-09).</summary>
     public TimeSpan HandshakeTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
-    /// <summary>How the peer is judged; by default its one URI SAN must be among the key's destinations.</summary>
-    public Func<HbonePoolKey, PeerCheck> CheckFor { get; init; } = static key => PeerChecks.OneOf([.. key.Destinations]);
-
     /// <summary>A <see cref="DialTunnel"/>.</summary>
     public async Task<HboneClientConnection> DialAsync(HbonePoolKey key, CancellationToken cancellationToken)
     {
@@ -36,7 +33,7 @@ public sealed class TunnelDialer(
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
-            var tls = await TlsHandshake.ConnectAsync(transport, own, CheckFor(key), both.Token);
+            var tls = await TlsHandshake.ConnectAsync(transport, own, key.Destinations, both.Token);
             return HboneClientConnection.Start(tls, options, tls.Peer, _clock, poolOptions.MaxStreamsPerTunnel);
         }
         catch (OperationCanceledException) when (limit.IsCancellationRequested)

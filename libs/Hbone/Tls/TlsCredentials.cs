@@ -1,28 +1,14 @@
-using System.Net.Security;
-using System.Security.Cryptography.X509Certificates;
+using AmbientMesh.Identity;
 using AmbientMesh.Model;
 
 namespace AmbientMesh.Hbone;
 
-/// <summary>What one identity needs for handshakes: its leaf with key, the chain it presents, and the roots it trusts. Make one per SVID and keep it: the
-/// TLS engine's form of the certificates is prepared once here. Replaced whole when the SVID is renewed.</summary>
-public sealed class TlsCredentials
+/// <summary>What one identity brings to handshakes: its SVID, and the verifier for peers. Make one per SVID and keep it, both remember work done.
+/// Replaced whole when the SVID or its roots are renewed.</summary>
+public sealed record TlsCredentials(Svid Svid, SvidVerifier Verifier)
 {
-    /// <summary>Prepares the certificates for handshakes.</summary>
-    /// <param name="leaf">Certificate with its private key.</param>
-    /// <param name="intermediates">Certificates presented after the leaf, in order.</param>
-    /// <param name="roots">Trust anchors peers are verified against, and nothing else is.</param>
-    public TlsCredentials(SpiffeId identity, X509Certificate2 leaf, X509Certificate2Collection intermediates, X509Certificate2Collection roots)
-    {
-        if (!leaf.HasPrivateKey) throw new ArgumentException($"The certificate of {identity} has no private key.", nameof(leaf));
-        Identity = identity;
-        Leaf = leaf;
-        Roots = roots;
-        Context = SslStreamCertificateContext.Create(leaf, intermediates, offline: true);
-    }
+    /// <summary>The SVID with a verifier over the roots it came with.</summary>
+    public static TlsCredentials Of(Svid svid, SvidRules rules, TimeProvider clock) => new(svid, new SvidVerifier(svid.Roots, rules, clock));
 
-    public SpiffeId Identity { get; }
-    public X509Certificate2 Leaf { get; }
-    public X509Certificate2Collection Roots { get; }
-    internal SslStreamCertificateContext Context { get; }
+    public SpiffeId Identity => Svid.Id;
 }

@@ -1,14 +1,20 @@
 using System.Net.Security;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
+using AmbientMesh.Identity;
+using AmbientMesh.Model;
 
 namespace AmbientMesh.Hbone;
 
 /// <summary>The handshake did not come about; the message is what logs show.</summary>
-public sealed class TlsHandshakeException(string message, Exception? inner = null) : IOException(message, inner);
+/// <param name="peerRefused">We refused the peer's certificate, as opposed to a failure of TLS itself.</param>
+public sealed class TlsHandshakeException(string message, bool peerRefused = false, Exception? inner = null) : IOException(message, inner)
+{
+    public bool PeerRefused => peerRefused;
+}
 
-/// <summary>Mutual TLS 1.3 for HBONE, both ends (L4 contracts §3.1): ALPN h2, no SNI, no resumption, chains only to the given roots, no revocation
-/// look-ups, then the identity check.</summary>
+/// <summary>Mutual TLS 1.3 for HBONE, both ends (L4 contracts §3.1): ALPN h2, no SNI, no resumption, no revocation look-ups, the peer judged by the
+/// credentials' verifier and nothing else.</summary>
 public static class TlsHandshake
 {
     private static readonly List<SslApplicationProtocol> Alpn = [SslApplicationProtocol.Http2];
@@ -17,44 +23,47 @@ public static class TlsHandshake
     private static readonly CipherSuitesPolicy Suites = new([TlsCipherSuite.TLS_AES_256_GCM_SHA384, TlsCipherSuite.TLS_AES_128_GCM_SHA256]);
 #pragma warning restore CA1416
 
-    /// <summary>Client end. Owns <paramref name="transport"/> from the call on, also when it fails.</summary>
+    /// <summary>Client end: the server must be one of <paramref name="expected"/>; an empty list accepts nobody. Owns <paramref name="transport"/> from
+    /// the call on, also when it fails.</summary>
     /// <exception cref="TlsHandshakeException">The peer is not who it must be, or does not speak TLS 1.3 with h2.</exception>
-    public static async Task<TlsTransport> ConnectAsync(ITransport transport, TlsCredentials own, PeerCheck check, CancellationToken cancellationToken = default)
+    public static async Task<TlsTransport> ConnectAsync(
+        ITransport transport, TlsCredentials own, IReadOnlyList<SpiffeId> expected, CancellationToken cancellationToken = default)
     {
-        var verdict = new Verdict(own.Roots, check, asServer: false);
+        var verdict = new Verdict();
         var options = new SslClientAuthenticationOptions
         {
             TargetHost = "",   // no SNI
-            ClientCertificateContext = own.Context,
-            EnabledSslProtocols = SslProtocols.Tls13,
-            CipherSuitesPolicy = Suites,
-            ApplicationProtocols = Alpn,
-            AllowTlsResume = false,
-            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-            CertificateChainPolicy = verdict.ChainPolicy,
-            RemoteCertificateValidationCallback = verdict.Judge,
-        };
-        return await RunAsync(transport, verdict, tls => tls.AuthenticateAsClientAsync(options, cancellationToken), requireAlpn: true, cancellationToken);
-    }
-
-    /// <summary>Server end. A client without ALPN is served, one with another protocol is not. Owns <paramref name="transport"/>, also when it fails.</summary>
-    /// <exception cref="TlsHandshakeException">The client showed no acceptable certificate, or does not speak TLS 1.3.</exception>
-    public static async Task<TlsTransport> AcceptAsync(ITransport transport, TlsCredentials own, PeerCheck check, CancellationToken cancellationToken = default)
-    {
-        var verdict = new Verdict(own.Roots, check, asServer: true);
-        var options = new SslServerAuthenticationOptions
-        {
-            ServerCertificateContext = own.Context,
-            ClientCertificateRequired = true,
+            ClientCertificateContext = own.Svid.CertificateContext,
             EnabledSslProtocols = SslProtocols.Tls13,
             CipherSuitesPolicy = Suites,
             ApplicationProtocols = Alpn,
             AllowTlsResume = false,
             AllowRenegotiation = false,
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
-            CertificateChainPolicy = verdict.ChainPolicy,
-            RemoteCertificateValidationCallback = verdict.Judge,
         };
+        own.Verifier.Apply(options, new PeerExpectation.OneOf(expected), verdict.Take);
+        options.RemoteCertificateValidationCallback = verdict.Keeping(options.RemoteCertificateValidationCallback!);
+        return await RunAsync(transport, verdict, tls => tls.AuthenticateAsClientAsync(options, cancellationToken), requireAlpn: true, cancellationToken);
+    }
+
+    /// <summary>Server end: the client must belong to our own trust domain. A client without ALPN is served, one with another protocol is not. Owns
+    /// <paramref name="transport"/> from the call on, also when it fails.</summary>
+    /// <exception cref="TlsHandshakeException">The client showed no acceptable certificate, or does not speak TLS 1.3.</exception>
+    public static async Task<TlsTransport> AcceptAsync(ITransport transport, TlsCredentials own, CancellationToken cancellationToken = default)
+    {
+        var verdict = new Verdict();
+        var options = new SslServerAuthenticationOptions
+        {
+            ServerCertificateContext = own.Svid.CertificateContext,
+            EnabledSslProtocols = SslProtocols.Tls13,
+            CipherSuitesPolicy = Suites,
+            ApplicationProtocols = Alpn,
+            AllowTlsResume = false,
+            AllowRenegotiation = false,
+            CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
+        };
+        own.Verifier.Apply(options, new PeerExpectation.TrustDomainMember(own.Identity.TrustDomain), verdict.Take);
+        options.RemoteCertificateValidationCallback = verdict.Keeping(options.RemoteCertificateValidationCallback!);
         return await RunAsync(transport, verdict, tls => tls.AuthenticateAsServerAsync(options, cancellationToken), requireAlpn: false, cancellationToken);
     }
 
@@ -66,83 +75,65 @@ public static class TlsHandshake
         try
         {
             await handshake(tls);
-            if (verdict.Peer is not { } peer) throw new TlsHandshakeException("the peer presented no certificate");
+            if (verdict.Peer is not { } peer) throw new TlsHandshakeException("peer sent no certificate", peerRefused: true);
             if (tls.NegotiatedApplicationProtocol != SslApplicationProtocol.Http2 && (requireAlpn || !tls.NegotiatedApplicationProtocol.Protocol.IsEmpty))
                 throw new TlsHandshakeException("the peer did not agree on ALPN h2");
-            await records.FlushAsync(cancellationToken);
             return new TlsTransport(transport, records, tls, peer);
         }
         catch (Exception e) when (e is AuthenticationException or IOException or InvalidOperationException)
         {
-            await AbandonAsync(transport, records, tls);
-            throw e as TlsHandshakeException ?? new TlsHandshakeException(verdict.Refusal is { } refusal ? $"invalid peer certificate: {refusal}" : Innermost(e), e);
+            await AbandonAsync(transport, tls);
+            if (e is TlsHandshakeException) throw;
+            throw verdict.Refusal is { } refusal
+                ? new TlsHandshakeException($"invalid peer certificate: {refusal}", peerRefused: true, e)
+                : new TlsHandshakeException(Innermost(e), inner: e);
         }
         catch (OperationCanceledException)
         {
             transport.Abort();
-            await AbandonAsync(transport, records, tls);
+            await AbandonAsync(transport, tls);
             throw;
         }
     }
 
-    /// <summary>Sends the alert that is still buffered, if the peer listens, and closes.</summary>
-    private static async Task AbandonAsync(ITransport transport, RecordStream records, SslStream tls)
+    /// <summary>Closes after the alert, which the TLS engine has sent if there was one to send.</summary>
+    private static async Task AbandonAsync(ITransport transport, SslStream tls)
     {
         try
         {
-            await records.FlushAsync(CancellationToken.None);
             await transport.ShutdownWriteAsync();
         }
         catch (Exception e) when (e is IOException or ObjectDisposedException or InvalidOperationException)
         {
             // Nobody is left to be told.
         }
-        await tls.DisposeAsync();
         await transport.DisposeAsync();
+        await tls.DisposeAsync();
     }
 
     private static string Innermost(Exception e) => e.InnerException is { } inner ? $"{e.Message} {Innermost(inner)}" : e.Message;
 
-    /// <summary>One handshake's verification: policy for the chain, then the identity.</summary>
-    private sealed class Verdict(X509Certificate2Collection roots, PeerCheck check, bool asServer)
+    /// <summary>What one handshake's verification found.</summary>
+    private sealed class Verdict
     {
-        private static readonly System.Security.Cryptography.Oid ServerAuth = new("1.3.6.1.5.5.7.3.1");
-        private static readonly System.Security.Cryptography.Oid ClientAuth = new("1.3.6.1.5.5.7.3.2");
+        private SvidVerdict? _verdict;
+        private List<ReadOnlyMemory<byte>> _certificates = [];
 
-        public TlsPeer? Peer { get; private set; }
-        public string? Refusal { get; private set; }
+        public TlsPeer? Peer => _verdict is SvidVerdict.Accepted accepted ? new TlsPeer(accepted.Identity, accepted.NotAfter, _certificates) : null;
+        public string? Refusal => (_verdict as SvidVerdict.Rejected)?.Reason;
 
-        public X509ChainPolicy ChainPolicy { get; } = Policy(roots, asServer);
+        public void Take(SvidVerdict verdict) => _verdict = verdict;
 
-        public bool Judge(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors)
+        /// <summary>Also keeps what the peer sent; the certificate objects themselves live no longer than the handshake.</summary>
+        public RemoteCertificateValidationCallback Keeping(RemoteCertificateValidationCallback judge) => (sender, certificate, chain, errors) =>
         {
-            Refusal = Refuse(certificate as X509Certificate2, chain, errors);
-            return Refusal is null;
-        }
-
-        private string? Refuse(X509Certificate2? leaf, X509Chain? chain, SslPolicyErrors errors)
-        {
-            if (leaf is null || chain is null) return "no certificate presented";
-            if ((errors & SslPolicyErrors.RemoteCertificateChainErrors) != 0)
-                return string.Join("; ", chain.ChainStatus.Select(s => s.StatusInformation.Trim()).Distinct());
-            // Names (DNS) are never consulted: RemoteCertificateNameMismatch says nothing here.
-            if (check(leaf, out var identity) is { } refusal) return refusal;
-            Peer = new TlsPeer(identity, [.. chain.ChainElements.Select(e => X509CertificateLoader.LoadCertificate(e.Certificate.RawDataMemory.Span))]);
-            return null;
-        }
-
-        private static X509ChainPolicy Policy(X509Certificate2Collection roots, bool asServer)
-        {
-            var policy = new X509ChainPolicy
+            if (certificate is X509Certificate2 leaf)
             {
-                TrustMode = X509ChainTrustMode.CustomRootTrust,
-                RevocationMode = X509RevocationMode.NoCheck,
-                DisableCertificateDownloads = true,
-                VerificationTimeIgnored = true,
-            };
-            policy.CustomTrustStore.AddRange(roots);
-            policy.ApplicationPolicy.Add(asServer ? ClientAuth : ServerAuth);
-            return policy;
-        }
+                _certificates = [leaf.RawDataMemory];
+                foreach (var sent in chain?.ChainPolicy.ExtraStore ?? [])
+                    if (!sent.RawDataMemory.Span.SequenceEqual(leaf.RawDataMemory.Span)) _certificates.Add(sent.RawDataMemory);
+            }
+            return judge(sender, certificate, chain, errors);
+        };
     }
 }
