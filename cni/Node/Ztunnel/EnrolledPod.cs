@@ -1,0 +1,41 @@
+using System.Collections.Concurrent;
+using System.Net;
+using AmbientMesh.Kubernetes;
+using AmbientMesh.Linux;
+
+namespace AmbientMesh.Cni.Node.Ztunnel;
+
+/// <summary>A pod whose traffic ztunnel is to carry.</summary>
+/// <param name="Namespace">Its network namespace; null when it was not found yet. Owned by <see cref="EnrolledPods"/>.</param>
+public sealed record EnrolledPod(string Uid, ObjectKey Key, string ServiceAccount, IReadOnlyList<IPAddress> Addresses, NetworkNamespace? Namespace)
+{
+    public override string ToString() => $"{Key} ({Uid})";
+}
+
+/// <summary>The pods of this node that are enrolled; what a connecting ztunnel is told. Thread-safe.</summary>
+public sealed class EnrolledPods
+{
+    private readonly ConcurrentDictionary<string, EnrolledPod> _byUid = new();
+
+    /// <summary>All of them now, in no order.</summary>
+    public IReadOnlyList<EnrolledPod> All => [.. _byUid.Values];
+
+    public EnrolledPod? Get(string uid) => _byUid.GetValueOrDefault(uid);
+
+    /// <summary>Earlier and present pods of a namespace and name (a StatefulSet gives the same name again).</summary>
+    public IReadOnlyList<EnrolledPod> Of(ObjectKey key) => [.. _byUid.Values.Where(pod => pod.Key == key)];
+
+    /// <summary>Takes the pod over, its namespace handle included; one it replaces is closed.</summary>
+    public void Put(EnrolledPod pod)
+    {
+        _byUid.TryGetValue(pod.Uid, out var before);
+        _byUid[pod.Uid] = pod;
+        if (before?.Namespace is { } old && old != pod.Namespace) old.Dispose();
+    }
+
+    /// <summary>Forgets the pod and closes its namespace handle.</summary>
+    public void Remove(string uid)
+    {
+        if (_byUid.TryRemove(uid, out var pod)) pod.Namespace?.Dispose();
+    }
+}
