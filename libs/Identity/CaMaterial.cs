@@ -6,16 +6,14 @@ namespace AmbientMesh.Identity;
 /// <summary>Where a CA's key and certificates come from: made here, or loaded and checked (reference 6.6).</summary>
 internal static class CaMaterial
 {
-    private const int SelfSignedKeyBits = 2048;   // CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE
-
-    public static CertificateAuthority CreateSelfSigned(string trustDomain, TimeProvider clock, TimeSpan lifetime)
+    public static CertificateAuthority CreateSelfSigned(string trustDomain, TimeProvider clock, TimeSpan lifetime, IssuancePolicy policy, int keyBits)
     {
-        var key = CaKey.NewRsa(SelfSignedKeyBits);
+        var key = CaKey.NewRsa(keyBits);
         var root = Root(trustDomain, key, clock.GetUtcNow(), lifetime);
-        return new CertificateAuthority(key, root, [], TrustBundle.Of([root]), clock);
+        return new CertificateAuthority(key, root, [], TrustBundle.Of([root]), clock) { Policy = policy };
     }
 
-    public static CertificateAuthority Load(string certificatePem, string keyPem, string chainPem, string rootPem, TimeProvider clock)
+    public static CertificateAuthority Load(string certificatePem, string keyPem, string chainPem, string rootPem, TimeProvider clock, IssuancePolicy policy)
     {
         if (PemBlocks.Certificates(certificatePem) is not [var certificate, ..]) throw new FormatException("the CA certificate file holds no certificate");
         if (SignerRules.Problem(certificate) is { } problem) throw new FormatException($"the CA certificate cannot sign: {problem}");
@@ -24,7 +22,7 @@ internal static class CaMaterial
         var roots = string.IsNullOrWhiteSpace(rootPem) ? TrustBundle.Of([certificate]) : TrustBundle.Parse(rootPem);
         var intermediates = Intermediates(certificate, PemBlocks.Certificates(chainPem), roots);
         RequireChain(certificate, intermediates, roots, clock);
-        return new CertificateAuthority(key, certificate, intermediates, roots, clock);
+        return new CertificateAuthority(key, certificate, intermediates, roots, clock) { Policy = policy };
     }
 
     /// <summary>The signing certificate first unless it is a root; roots that the chain file repeats are dropped.</summary>

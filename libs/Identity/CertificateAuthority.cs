@@ -82,8 +82,10 @@ public sealed class CertificateAuthority
     /// <summary>PKCS#8, or PKCS#1 for RSA as istiod stores it. Secret: goes nowhere but the CA's own Secret.</summary>
     public string ExportPrivateKeyPem() => _key.ExportPem();
 
-    /// <summary>A new RSA 2048 root for <paramref name="trustDomain"/> (its organisation), valid ten years.</summary>
-    public static CertificateAuthority CreateSelfSigned(string trustDomain, TimeProvider clock) => CaMaterial.CreateSelfSigned(trustDomain, clock, SelfSignedLifetime);
+    /// <summary>A new RSA root for <paramref name="trustDomain"/> (its organisation), valid ten years.</summary>
+    /// <param name="keyBits">CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE</param>
+    public static CertificateAuthority CreateSelfSigned(string trustDomain, TimeProvider clock, IssuancePolicy? policy = null, int keyBits = 2048) =>
+        CaMaterial.CreateSelfSigned(trustDomain, clock, SelfSignedLifetime, policy ?? new(), keyBits);
 
     /// <summary>Loads the files of a plugged-in CA, or a stored self-signed one, from their PEM texts.</summary>
     /// <param name="certificatePem"><c>ca-cert.pem</c></param>
@@ -91,8 +93,8 @@ public sealed class CertificateAuthority
     /// <param name="chainPem"><c>cert-chain.pem</c>: from the signing certificate towards the root; may be empty when that is the root</param>
     /// <param name="rootPem"><c>root-cert.pem</c>, one or several; empty means the signing certificate itself</param>
     /// <exception cref="FormatException">A text cannot be read, key and certificate differ, the certificate may not sign, or does not chain to a root.</exception>
-    public static CertificateAuthority Load(string certificatePem, string keyPem, string chainPem, string rootPem, TimeProvider clock) =>
-        CaMaterial.Load(certificatePem, keyPem, chainPem, rootPem, clock);
+    public static CertificateAuthority Load(string certificatePem, string keyPem, string chainPem, string rootPem, TimeProvider clock, IssuancePolicy? policy = null) =>
+        CaMaterial.Load(certificatePem, keyPem, chainPem, rootPem, clock, policy ?? new());
 
     /// <summary>Issues for <paramref name="id"/>, whatever names the CSR asks for.</summary>
     /// <param name="lifetime">Zero or less asks for the default.</param>

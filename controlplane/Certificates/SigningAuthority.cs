@@ -1,0 +1,92 @@
+using AmbientMesh.Identity;
+using AmbientMesh.Kubernetes;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.ControlPlane.Certificates;
+
+/// <summary>Settings of the CA itself.</summary>
+public sealed record SigningAuthorityOptions
+{
+    public required string TrustDomain { get; init; }
+    /// <summary>Where the Secret of a self-signed CA is kept.</summary>
+    public required string SystemNamespace { get; init; }
+    /// <summary>Where a plugged-in CA is mounted; without its files the CA signs for itself.</summary>
+    public string PluggedInFolder { get; init; } = "/etc/cacerts";
+    public IssuancePolicy Policy { get; init; } = new();
+    /// <summary>Bits of a new self-signed root.</summary>
+    public int SelfSignedKeyBits { get; init; } = 2048;
+    /// <summary>How often the plugged-in files are looked at.</summary>
+    public TimeSpan ReloadPeriod { get; init; } = TimeSpan.FromSeconds(30);
+}
+
+/// <summary>The CA in force: plugged in by its operator, or self-signed and shared with the other replicas through a Secret (reference 6.6).</summary>
+public sealed class SigningAuthority
+{
+    private readonly SigningAuthorityOptions _options;
+    private readonly TimeProvider _clock;
+    private readonly ILogger _log;
+    private PluggedInFiles? _files;
+    private volatile CertificateAuthority _current;
+
+    private SigningAuthority(CertificateAuthority current, PluggedInFiles? files, SigningAuthorityOptions options, TimeProvider clock, ILogger log)
+    {
+        _current = current;
+        _files = files;
+        _options = options;
+        _clock = clock;
+        _log = log;
+    }
+
+    /// <summary>Signs now; replaced when a plugged-in CA is renewed, always with the same roots.</summary>
+    public CertificateAuthority Current => _current;
+
+    /// <summary>Brought by its operator, not made here.</summary>
+    public bool IsPluggedIn => _files is not null;
+
+    /// <summary>Loads the plugged-in CA if its files are there, else the stored self-signed one, else makes and stores one. Waits for an API server that cannot be reached.</summary>
+    /// <exception cref="FormatException">What is there is no usable CA; it is never replaced by another. The message names the file or Secret.</exception>
+    /// <exception cref="KubernetesException">The Secret may not be read or written.</exception>
+    public static async Task<SigningAuthority> LoadAsync(SigningAuthorityOptions options, KubernetesClient client, ILogger log, CancellationToken cancellationToken)
+    {
+        var clock = client.Clock;
+        if (PluggedInFiles.Read(options.PluggedInFolder) is { } files)
+        {
+            var pluggedIn = files.Load(clock, options.Policy);
+            log.LogInformation("the CA is plugged in from {Folder}: {Subject}, until {NotAfter:u}", options.PluggedInFolder, pluggedIn.Certificate.Subject, pluggedIn.Certificate.NotAfter.ToUniversalTime());
+            return new SigningAuthority(pluggedIn, files, options, clock, log);
+        }
+        var stored = await StoredAuthority.LoadOrCreateAsync(options, client, log, cancellationToken);
+        return new SigningAuthority(stored, null, options, clock, log);
+    }
+
+    /// <summary>Looks after the plugged-in files until cancelled; a self-signed CA needs no looking after.</summary>
+    public async Task RunAsync(CancellationToken cancellationToken)
+    {
+        if (_files is null) return;
+        using var timer = new PeriodicTimer(_options.ReloadPeriod, _clock);
+        while (await timer.WaitForNextTickAsync(cancellationToken)) Reload();
+    }
+
+    /// <summary>Takes over changed files if they hold a usable CA of the same root; otherwise the one in force stays.</summary>
+    internal void Reload()
+    {
+        try
+        {
+            var files = PluggedInFiles.Read(_options.PluggedInFolder);
+            if (files is null || files == _files) return;
+            var next = files.Load(_clock, _options.Policy);
+            if (!next.Roots.Equals(_current.Roots))
+            {
+                _log.LogError("the plugged-in CA in {Folder} has another root; certificates in use would no longer be trusted, so the CA in force stays", _options.PluggedInFolder);
+                return;
+            }
+            _files = files;
+            _current = next;
+            _log.LogInformation("the CA was renewed from {Folder}, until {NotAfter:u}", _options.PluggedInFolder, next.Certificate.NotAfter.ToUniversalTime());
+        }
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
+        {
+            _log.LogError("the plugged-in CA in {Folder} cannot be used, the CA in force stays: {Problem}", _options.PluggedInFolder, e.Message);
+        }
+    }
+}
