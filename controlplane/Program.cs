@@ -1,2 +1,46 @@
-Console.Error.WriteLine("not built yet");
-return 1;
+using System.Runtime.InteropServices;
+using AmbientMesh.ControlPlane.Serving;
+using AmbientMesh.ControlPlane.Settings;
+using AmbientMesh.Kubernetes;
+using AmbientMesh.Telemetry;
+using Microsoft.Extensions.Logging;
+
+const int UnusableSettings = 2;
+const int Failed = 1;
+
+var (settings, problems) = SettingsReader.Read(args, Environment.GetEnvironmentVariable);
+if (problems.Count > 0)
+{
+    foreach (var problem in problems) Console.Error.WriteLine($"controlplane: {problem}");
+    return UnusableSettings;
+}
+
+var clock = TimeProvider.System;
+await using var lines = new MeshLoggerProvider(
+    Console.OpenStandardOutput(), settings.LogsAsJson ? LogLayout.Json : LogLayout.Plain, LogFilter.Parse($"{settings.LogLevel},Microsoft=warn"), clock, "controlplane::");
+using var logs = LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(lines));
+using var stop = new CancellationTokenSource();
+void Stop(PosixSignalContext signal)
+{
+    signal.Cancel = true;
+    stop.Cancel();
+}
+using var onTerminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+using var onInterrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
+
+try
+{
+    var connection = KubernetesConnection.Find(settings.Kubeconfig, Environment.GetEnvironmentVariable, clock);
+    await using var controlPlane = await ControlPlaneProcess.StartAsync(settings, connection, clock, logs, stop.Token);
+    await controlPlane.Ended.WaitAsync(stop.Token);
+    return 0;
+}
+catch (OperationCanceledException) when (stop.IsCancellationRequested)
+{
+    return 0;
+}
+catch (Exception problem) when (problem is KubernetesConfigurationException or KubernetesException or IOException or FormatException)
+{
+    Console.Error.WriteLine($"controlplane: {problem.Message}");
+    return Failed;
+}

@@ -10,7 +10,7 @@ public static class InformerFeed
     /// <param name="source">Where they go.</param>
     /// <param name="loop">The writer of the source's graph.</param>
     /// <param name="onChange">Told of each change (its kind), e.g. to count it.</param>
-    /// <param name="onSynced">Called on the loop once everything of the informer's first list has been applied.</param>
+    /// <param name="onSynced">Called on the loop, after the batch, once everything of the informer's first list has been applied.</param>
     public static async Task RunAsync<T>(
         Informer<T> informer, SourceCollection<ObjectKey, T> source, CollectionLoop loop, Action<ChangeKind> onChange, Action onSynced, CancellationToken cancellationToken)
         where T : class
@@ -19,15 +19,15 @@ public static class InformerFeed
         {
             if (change.Kind == ChangeKind.Synced)
             {
-                await loop.PostAsync(onSynced, cancellationToken);
+                loop.PostRead(onSynced);
                 continue;
             }
             onChange(change.Kind);
-            await loop.PostAsync(() =>
+            loop.Post(() =>
             {
                 if (change.After is { } now) source.Set(change.Key, now);
                 else source.Remove(change.Key);
-            }, cancellationToken);
+            });
         }
     }
 }

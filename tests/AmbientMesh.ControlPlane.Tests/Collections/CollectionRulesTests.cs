@@ -105,7 +105,7 @@ public class CollectionRulesTests
         for (var n = 0; n < 5; n++)
         {
             var name = $"i{n}";
-            await loop.PostAsync(() => items.Set(name, new Item(name, "", 0)), Patience.Token);
+            loop.Post(() => items.Set(name, new Item(name, "", 0)));
         }
 
         using var stop = new CancellationTokenSource();

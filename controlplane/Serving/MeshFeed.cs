@@ -1,0 +1,46 @@
+using AmbientMesh.ControlPlane.Collections;
+using AmbientMesh.ControlPlane.Kubernetes;
+using AmbientMesh.ControlPlane.Translation;
+using AmbientMesh.Kubernetes;
+
+namespace AmbientMesh.ControlPlane.Serving;
+
+/// <summary>Feeds what is watched into the collections and tells when the first lists have all been applied.</summary>
+public sealed class MeshFeed
+{
+    private readonly CollectionLoop _loop;
+    private readonly ControlPlaneMetrics _metrics;
+    private readonly Action _onAllApplied;
+    private readonly List<Func<CancellationToken, Task>> _feeds = [];
+    private int _outstanding;   // used on the loop only, once running
+
+    /// <param name="watch">The informers.</param>
+    /// <param name="mesh">What is fed.</param>
+    /// <param name="loop">Its writer.</param>
+    /// <param name="metrics">Counts updates.</param>
+    /// <param name="onAllApplied">Called once, on the loop.</param>
+    public MeshFeed(ClusterWatch watch, MeshCollections mesh, CollectionLoop loop, ControlPlaneMetrics metrics, Action onAllApplied)
+    {
+        (_loop, _metrics, _onAllApplied) = (loop, metrics, onAllApplied);
+        Feed(watch.Namespaces, mesh.Namespaces);
+        Feed(watch.Nodes, mesh.Nodes);
+        Feed(watch.Services, mesh.Services);
+        Feed(watch.EndpointSlices, mesh.EndpointSlices);
+        Feed(watch.Pods, mesh.Pods);
+    }
+
+    /// <summary>Runs until cancelled.</summary>
+    public Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(_feeds.Select(feed => feed(cancellationToken)));
+
+    private void Feed<T>(Informer<T> informer, SourceCollection<ObjectKey, T> source) where T : KubernetesObject
+    {
+        var resource = informer.Type.Plural;
+        _outstanding++;
+        _feeds.Add(token => InformerFeed.RunAsync(informer, source, _loop, _ => _metrics.Updated(resource), Applied, token));
+    }
+
+    private void Applied()
+    {
+        if (--_outstanding == 0) _onAllApplied();
+    }
+}
