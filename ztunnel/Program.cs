@@ -1,2 +1,68 @@
-Console.Error.WriteLine("not built yet");
-return 1;
+using System.Runtime.InteropServices;
+using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel;
+using AmbientMesh.Ztunnel.Configuration;
+using AmbientMesh.Ztunnel.InPod;
+using Microsoft.Extensions.Logging;
+
+switch (args.FirstOrDefault() ?? "proxy")
+{
+    case "version":
+        Console.WriteLine($"ztunnel {ZtunnelApp.Version}");
+        return 0;
+    case "help" or "--help" or "-h":
+        Console.WriteLine("Usage: ztunnel [proxy|version|help]\nSettings come from the environment; see the README.");
+        return 0;
+    case "proxy":
+        break;
+    case var other:
+        Console.Error.WriteLine($"\"{other}\" is no command; expected proxy, version or help.");
+        return 1;
+}
+
+var environment = new Dictionary<string, string>(StringComparer.Ordinal);
+foreach (System.Collections.DictionaryEntry variable in Environment.GetEnvironmentVariables()) environment[(string)variable.Key] = (string?)variable.Value ?? "";
+var settings = SettingsReader.Read(environment, File.Exists, out var problems);
+string[] refusals = [.. problems, .. Prerequisites.Missing(File.ReadAllText("/proc/self/status"))];
+if (refusals.Length > 0)
+{
+    foreach (var refusal in refusals) Console.Error.WriteLine(refusal);
+    return 1;
+}
+
+var levels = LogFilter.Parse("hickory_server::server=off," + settings.LogLevels);
+await using var lines = new MeshLoggerProvider(Console.OpenStandardOutput(), settings.LogLayout, levels, TimeProvider.System);
+using var loggers = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Trace).AddProvider(lines));
+var log = loggers.CreateLogger("ztunnel::app");
+var interrupted = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context =>
+{
+    context.Cancel = true;
+    interrupted.TrySetResult();
+});
+using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context =>
+{
+    context.Cancel = interrupted.TrySetResult();   // the second one ends the process at once
+});
+
+try
+{
+    await using var app = await ZtunnelApp.StartAsync(settings, loggers, levels, TimeProvider.System);
+    log.Write(LogLevel.Information, $"ztunnel {ZtunnelApp.Version} on node {settings.NodeName}: shared proxy mode - in-pod mode enabled");
+    var first = await Task.WhenAny(interrupted.Task, app.ShutdownAsked, app.Running);
+    if (first == app.Running) await app.Running;
+    log.Write(LogLevel.Information, $"shutting down; open connections may run for {settings.TerminationDeadline.TotalSeconds} s");
+    await app.DrainAsync();
+    log.Write(LogLevel.Information, "Shutdown completed gracefully");
+    return 0;
+}
+catch (ZdsProtocolException e)
+{
+    log.Write(LogLevel.Error, $"WorkloadProxyManager run error: protocol error \"{e.Message}\"");
+    return 1;
+}
+catch (IOException e)
+{
+    log.Write(LogLevel.Error, e.Message);
+    return 1;
+}

@@ -1,3 +1,4 @@
+using System.Buffers;
 
 namespace AmbientMesh.Hbone;
 
@@ -104,7 +105,7 @@ public sealed class ByteRelay(ITransport first, ITransport second)
 
     private async Task CarryCopiedAsync(ITransport from, ITransport to, bool forward, Action<ITransport> now)
     {
-        var buffer = BytePool.Rent(CopyBytes);
+        var buffer = ArrayPool<byte>.Shared.Rent(CopyBytes);
         try
         {
             while (await from.ReadAsync(buffer) is > 0 and var count)
@@ -117,7 +118,7 @@ public sealed class ByteRelay(ITransport first, ITransport second)
         }
         finally
         {
-            BytePool.Return(buffer);
+            ArrayPool<byte>.Shared.Return(buffer);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Buffers.Binary;
 
 namespace AmbientMesh.Hbone;
@@ -49,7 +50,7 @@ internal sealed class RecordStream(ITransport transport) : Stream
         if (_read.Length < _readSize)
         {
             ReleaseRead();
-            _read = BytePool.Rent(_readSize);
+            _read = ArrayPool<byte>.Shared.Rent(_readSize);
         }
         _start = 0;
         _end = 0;
@@ -88,7 +89,7 @@ internal sealed class RecordStream(ITransport transport) : Stream
 
     private void ReleaseRead()
     {
-        if (_read.Length > 0) BytePool.Return(_read);
+        if (_read.Length > 0) ArrayPool<byte>.Shared.Return(_read);
         _read = [];
         _start = _end = 0;
     }

@@ -1,0 +1,42 @@
+using AmbientMesh.Telemetry;
+
+namespace AmbientMesh.Ztunnel.Admin;
+
+/// <summary>Answers of the admin port 15000 (L4 reference §11.4). Reached from the node only.</summary>
+public sealed class AdminPages(ConfigDump dump, LogFilter levels, Action shutdown)
+{
+    private const string Index = """
+        <!DOCTYPE html>
+        <html lang="en">
+        <head><title>Ztunnel Admin</title></head>
+        <body>
+        <table>
+        <tr><td><a href="config_dump">config_dump</a></td><td>the mesh, the pods and the certificates this proxy holds</td></tr>
+        <tr><td>POST logging</td><td>show or change log levels (?level=info,ztunnel::access=debug or ?reset)</td></tr>
+        <tr><td>POST quitquitquit</td><td>shut down gracefully</td></tr>
+        </table>
+        </body>
+        </html>
+
+        """;
+
+    public HttpEndpointResponse Answer(HttpEndpointRequest request)
+    {
+        switch (request.Path)
+        {
+            case "/":
+                return HttpEndpointResponse.Text(200, Index, "text/html; charset=utf-8");
+            case "/config_dump":
+                return HttpEndpointResponse.Json(dump.Write());
+            case "/logging":
+                return StandardEndpoints.Logging(request, levels);
+            case "/quitquitquit" when request.Method == "POST":
+                shutdown();
+                return HttpEndpointResponse.Text(200, "shutdown now\n");
+            case "/quitquitquit":
+                return HttpEndpointResponse.MethodNotAllowed;
+            default:
+                return HttpEndpointResponse.NotFound;
+        }
+    }
+}

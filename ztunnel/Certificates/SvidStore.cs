@@ -1,0 +1,232 @@
+using System.Diagnostics.CodeAnalysis;
+using AmbientMesh.Hbone;
+using AmbientMesh.Identity;
+using AmbientMesh.Model;
+using AmbientMesh.Telemetry;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Ztunnel.Certificates;
+
+/// <summary>Asks the CA for one certificate.</summary>
+/// <exception cref="SvidUnavailableException">It was refused or the CA cannot be reached.</exception>
+public delegate Task<Svid> FetchSvid(SpiffeId identity, CancellationToken cancellationToken);
+
+/// <summary>There is no valid certificate for an identity; the message says why.</summary>
+public sealed class SvidUnavailableException(string message, Exception? inner = null) : IOException(message, inner);
+
+/// <summary>The certificate of an identity as the configuration dump shows it.</summary>
+/// <param name="Current">Null while there is none.</param>
+/// <param name="Problem">Why there is none; null while the first answer is awaited or a certificate is there.</param>
+public sealed record SvidState(SpiffeId Identity, Svid? Current, string? Problem);
+
+/// <summary>Holds one certificate per identity: fetched once however many ask, at most 8 at a time, the most urgent first, renewed at half life,
+/// kept until it expires when the CA is away, forgotten when nobody needs it (L4 reference §6.2). Thread-safe.</summary>
+public sealed class SvidStore : IAsyncDisposable
+{
+    private const int MaxInFlight = 8;
+
+    private readonly FetchSvid _fetch;
+    private readonly TimeProvider _clock;
+    private readonly ILogger _log;
+    private readonly Random _random;
+    private readonly Lock _gate = new();
+    private readonly Dictionary<SpiffeId, Entry> _entries = [];
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly ITimer _wake;
+    private int _inFlight;
+
+    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null)
+    {
+        (_fetch, _clock, _log, _random) = (fetch, clock, log, random ?? Random.Shared);
+        _wake = clock.CreateTimer(_ => Dispatch(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+    }
+
+    private sealed class Entry(SpiffeId id)
+    {
+        public SpiffeId Id { get; } = id;
+        public Svid? Svid { get; set; }
+        public TlsCredentials? Credentials { get; set; }
+        public string? Problem { get; set; }
+        public int Failures { get; set; }
+        public bool IsFetching { get; set; }
+
+        /// <summary>When the next request is due; null while one is under way.</summary>
+        public DateTimeOffset? Due { get; set; }
+        public SvidPriority Priority { get; set; }
+        public TaskCompletionSource First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    /// <summary>Every identity held, sorted.</summary>
+    public IReadOnlyList<SvidState> States
+    {
+        get
+        {
+            lock (_gate)
+            {
+                return [.. _entries.Values.OrderBy(e => e.Id.ToString(), StringComparer.Ordinal)
+                    .Select(e => new SvidState(e.Id, IsValid(e) ? e.Svid : null, e.Problem ?? (e.Svid is not null && !IsValid(e) ? "certificate expired" : null)))];
+            }
+        }
+    }
+
+    /// <summary>The credentials of an identity, waiting for the first answer of the CA.</summary>
+    /// <exception cref="SvidUnavailableException">The CA refused or is away and no valid certificate is left; told at once after the first failure.</exception>
+    public async ValueTask<TlsCredentials> GetAsync(SpiffeId identity, CancellationToken cancellationToken)
+    {
+        Entry entry;
+        lock (_gate)
+        {
+            if (!_entries.TryGetValue(identity, out entry!)) entry = Enqueue(identity, SvidPriority.RealTime);
+            else if (!entry.First.Task.IsCompleted && entry.Priority < SvidPriority.RealTime) entry.Priority = SvidPriority.RealTime;
+            if (TryRead(entry, out var ready)) return ready;
+        }
+        Dispatch();
+        await entry.First.Task.WaitAsync(cancellationToken);
+        lock (_gate)
+        {
+            return TryRead(entry, out var credentials) ? credentials
+                : throw new SvidUnavailableException(entry.Problem ?? $"the certificate of {identity} was forgotten while it was waited for");
+        }
+    }
+
+    /// <summary>Fetches ahead of need.</summary>
+    public void Warm(SpiffeId identity)
+    {
+        lock (_gate)
+        {
+            if (!_entries.ContainsKey(identity)) Enqueue(identity, SvidPriority.Warmup);
+        }
+        Dispatch();
+    }
+
+    /// <summary>Drops an identity nobody on the node has any more; open tunnels keep what they began with.</summary>
+    public void Forget(SpiffeId identity)
+    {
+        lock (_gate)
+        {
+            if (_entries.Remove(identity, out var entry)) entry.First.TrySetResult();
+        }
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _stopping.CancelAsync();
+        await _wake.DisposeAsync();
+        lock (_gate)
+        {
+            foreach (var entry in _entries.Values)
+            {
+                entry.Problem ??= "the proxy is stopping";
+                entry.First.TrySetResult();
+            }
+        }
+    }
+
+    private Entry Enqueue(SpiffeId identity, SvidPriority priority)
+    {
+        var entry = new Entry(identity) { Due = _clock.GetUtcNow(), Priority = priority };
+        _entries[identity] = entry;
+        return entry;
+    }
+
+    /// <summary>Starts what is due, as far as places are free, and sets the alarm for the next.</summary>
+    private void Dispatch()
+    {
+        lock (_gate)
+        {
+            if (_stopping.IsCancellationRequested) return;
+            var now = _clock.GetUtcNow();
+            while (_inFlight < MaxInFlight && NextDue(now) is { } entry)
+            {
+                entry.IsFetching = true;
+                entry.Due = null;
+                _inFlight++;
+                _ = Task.Run(() => FetchAsync(entry), CancellationToken.None);
+            }
+            if (_inFlight >= MaxInFlight) return;   // the end of a request looks again
+            var next = _entries.Values.Min(e => e.Due);
+            _wake.Change(next is { } due ? (due > now ? due - now : TimeSpan.Zero) : Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        }
+    }
+
+    private Entry? NextDue(DateTimeOffset now)
+    {
+        Entry? best = null;
+        foreach (var entry in _entries.Values)
+        {
+            if (entry.Due is not { } due || due > now) continue;
+            if (best is null || entry.Priority > best.Priority || (entry.Priority == best.Priority && due < best.Due)) best = entry;
+        }
+        return best;
+    }
+
+    private async Task FetchAsync(Entry entry)
+    {
+        try
+        {
+            var svid = await _fetch(entry.Id, _stopping.Token);
+            var credentials = TlsCredentials.Of(svid, SvidRules.Strict, _clock);
+            lock (_gate) Succeeded(entry, svid, credentials);
+        }
+        catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
+        {
+            return;
+        }
+        catch (Exception e)   // whatever it was, it takes down one identity's request and is tried again
+        {
+            lock (_gate) Failed(entry, e.Message);
+        }
+        finally
+        {
+            lock (_gate)
+            {
+                entry.IsFetching = false;
+                _inFlight--;
+            }
+        }
+        entry.First.TrySetResult();
+        Dispatch();
+    }
+
+    private void Succeeded(Entry entry, Svid svid, TlsCredentials credentials)
+    {
+        entry.Svid = svid;
+        entry.Credentials = credentials;
+        entry.Problem = null;
+        entry.Failures = 0;
+        // A CA that gives half-expired certificates is asked again, not hammered.
+        var soonest = _clock.GetUtcNow() + SvidSchedule.RetryAfter(1, 0.5);
+        Schedule(entry, svid.RenewAt > soonest ? svid.RenewAt : soonest);
+    }
+
+    private void Failed(Entry entry, string problem)
+    {
+        var now = _clock.GetUtcNow();
+        var wait = SvidSchedule.RetryAfter(++entry.Failures, _random.NextDouble());
+        var valid = IsValid(entry);
+        if (!valid) entry.Problem = problem;
+        Schedule(entry, SvidSchedule.RetryAt(now, wait, valid ? entry.Svid!.NotAfter : null));
+        _log.Write(LogLevel.Warning, valid
+            ? $"certificate fetch failed ({problem}); the existing certificate is kept until {entry.Svid!.NotAfter:u}; will retry in {wait.TotalSeconds:0.###}s (backoff capped at 150s)"
+            : $"certificate fetch failed ({problem}) and no valid existing certificate; will retry in {wait.TotalSeconds:0.###}s (backoff capped at 150s)",
+            new KeyValuePair<string, object?>("id", entry.Id));
+    }
+
+    private void Schedule(Entry entry, DateTimeOffset at)
+    {
+        if (!_entries.TryGetValue(entry.Id, out var held) || held != entry) return;   // forgotten meanwhile
+        entry.Due = at;
+        entry.Priority = SvidPriority.Background;
+    }
+
+    private bool IsValid(Entry entry) => entry.Svid is { } svid && svid.NotAfter > _clock.GetUtcNow();
+
+    private bool TryRead(Entry entry, [NotNullWhen(true)] out TlsCredentials? credentials)
+    {
+        credentials = IsValid(entry) ? entry.Credentials : null;
+        if (credentials is not null) return true;
+        if (entry.Svid is not null && entry.Problem is null) entry.Problem = $"the certificate of {entry.Id} expired at {entry.Svid.NotAfter:u} and could not be renewed";
+        if (entry.First.Task.IsCompleted && entry.Problem is { } problem) throw new SvidUnavailableException(problem);
+        return false;
+    }
+}

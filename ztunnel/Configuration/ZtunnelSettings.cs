@@ -1,0 +1,92 @@
+using System.Globalization;
+using AmbientMesh.Model;
+using AmbientMesh.Telemetry;
+
+namespace AmbientMesh.Ztunnel.Configuration;
+
+/// <summary>Whether the application sees the client's own address as its peer.</summary>
+public enum SourcePreservation
+{
+    /// <summary>Where the kernel lets us.</summary>
+    Auto,
+    /// <summary>A pod whose sockets cannot do it is not started.</summary>
+    Required,
+    Off,
+}
+
+/// <summary>Everything that can be set, with its default; environment names are those of Istio's ztunnel (L4 reference §12.2).</summary>
+public sealed record ZtunnelSettings
+{
+    public const string LogTarget = "ztunnel";
+
+    /// <summary>Null when XDS_ADDRESS is empty: no discovery.</summary>
+    public Uri? XdsAddress { get; init; } = new("https://localhost:15012");
+    public Uri? CaAddress { get; init; } = new("https://localhost:15012");
+
+    /// <summary>PEM file of the roots that vouch for the server; <c>SYSTEM</c> for the machine's.</summary>
+    public string XdsRootCa { get; init; } = "./var/run/secrets/istio/root-cert.pem";
+    public string CaRootCa { get; init; } = "./var/run/secrets/istio/root-cert.pem";
+    public string? AltXdsHostname { get; init; }
+    public string? AltCaHostname { get; init; }
+
+    /// <summary>File of the bearer token, read again at each call; null sends none.</summary>
+    public string? TokenPath { get; init; }
+    public TimeSpan SecretTtl { get; init; } = TimeSpan.FromHours(24);
+    public string ClusterId { get; init; } = "Kubernetes";
+    public string ClusterDomain { get; init; } = "cluster.local";
+    public string TrustDomain { get; init; } = "cluster.local";
+    public string Network { get; init; } = "";
+    public string NodeName { get; init; } = "";
+    public string InstanceIp { get; init; } = "1.1.1.1";
+    public string PodName { get; init; } = "";
+    public string PodNamespace { get; init; } = "";
+    public string ServiceAccount { get; init; } = "";
+    public string? PreferredServiceNamespace { get; init; }
+    public bool IPv6Enabled { get; init; } = true;
+    public SourcePreservation OriginalSource { get; init; }
+    public bool KeepAliveEnabled { get; init; } = true;
+    public TimeSpan KeepAliveTime { get; init; } = TimeSpan.FromSeconds(180);
+    public TimeSpan KeepAliveInterval { get; init; } = TimeSpan.FromSeconds(180);
+    public int KeepAliveRetries { get; init; } = 9;
+    public bool UserTimeoutEnabled { get; init; }
+    public int PacketMark { get; init; } = 1337;
+    public string InPodSocket { get; init; } = "/var/run/ztunnel/ztunnel.sock";
+    public bool InPodPortReuse { get; init; } = true;
+    public int PoolMaxStreamsPerConnection { get; init; } = 100;
+    public TimeSpan PoolUnusedReleaseTimeout { get; init; } = TimeSpan.FromMinutes(5);
+    public int Http2StreamWindow { get; init; } = 4 * 1024 * 1024;
+    public int Http2ConnectionWindow { get; init; } = 16 * 1024 * 1024;
+    public int Http2FrameSize { get; init; } = 1024 * 1024;
+    public bool LocalhostAppTunnel { get; init; } = true;
+    public bool ResponseBaggage { get; init; } = true;
+    public bool PolicyInfoLogging { get; init; }
+
+    /// <summary>How long connections may run on after the process was told to stop.</summary>
+    public TimeSpan TerminationDeadline { get; init; } = TimeSpan.FromSeconds(5);
+    public LogLayout LogLayout { get; init; }
+    public string LogLevels { get; init; } = "info";
+    public int AdminPort { get; init; } = 15000;
+    public int StatsPort { get; init; } = 15020;
+    public int ReadinessPort { get; init; } = 15021;
+
+    /// <summary>Sent to the control plane as node metadata.</summary>
+    public IReadOnlyDictionary<string, string> Metadata { get; init; } = new Dictionary<string, string>();
+
+    /// <summary>As <see cref="Metadata"/>; the values are JSON.</summary>
+    public IReadOnlyDictionary<string, string> JsonMetadata { get; init; } = new Dictionary<string, string>();
+    public IReadOnlyList<KeyValuePair<string, string>> XdsHeaders { get; init; } = [];
+    public IReadOnlyList<KeyValuePair<string, string>> CaHeaders { get; init; } = [];
+
+    /// <summary>The proxy's own identity; null when its pod is not told.</summary>
+    public WorkloadInfo? OwnPod => PodName.Length > 0 && PodNamespace.Length > 0 && ServiceAccount.Length > 0 ? new WorkloadInfo(PodName, PodNamespace, ServiceAccount) : null;
+
+    /// <summary>The node id of discovery (L4 reference §4.3).</summary>
+    public string NodeId => $"ztunnel~{InstanceIp}~{PodName}.{PodNamespace}~{PodNamespace}.svc.cluster.local";
+
+    /// <summary>How long drained connections may run: an explicit deadline, else the pod's grace period less a margin, else 5 s (L4 reference §3.7).</summary>
+    internal static TimeSpan DeadlineWithin(TimeSpan? explicitDeadline, int? graceSeconds) =>
+        explicitDeadline ?? (graceSeconds is not { } grace ? TimeSpan.FromSeconds(5) : TimeSpan.FromSeconds(grace > 10 ? grace - 5 : Math.Max(grace - 1, 1)));
+
+    /// <summary>Go's form of a number of seconds or a duration, for the configuration dump.</summary>
+    internal static string Seconds(TimeSpan time) => time.TotalSeconds.ToString(CultureInfo.InvariantCulture) + "s";
+}

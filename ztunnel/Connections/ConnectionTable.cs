@@ -1,0 +1,57 @@
+namespace AmbientMesh.Ztunnel.Connections;
+
+/// <summary>The open connections of one pod. Thread-safe.</summary>
+public sealed class ConnectionTable
+{
+    private readonly Lock _gate = new();
+    private readonly HashSet<OpenConnection> _open = [];
+    private CloseReason? _closed;
+    private TaskCompletionSource? _empty;
+
+    public IReadOnlyList<OpenConnection> Open
+    {
+        get { lock (_gate) return [.. _open]; }
+    }
+
+    /// <summary>A new connection; already closed when the table is.</summary>
+    public OpenConnection Begin()
+    {
+        var connection = new OpenConnection(this);
+        CloseReason? closed;
+        lock (_gate)
+        {
+            _open.Add(connection);
+            closed = _closed;
+        }
+        if (closed is not null) connection.Close(closed);
+        return connection;
+    }
+
+    /// <summary>Closes every connection, and every later one at once.</summary>
+    public void CloseAll(CloseReason reason)
+    {
+        lock (_gate) _closed ??= reason;
+        foreach (var connection in Open) connection.Close(reason);
+    }
+
+    /// <summary>Completes when no connection is open.</summary>
+    public Task WhenEmptyAsync()
+    {
+        lock (_gate)
+        {
+            if (_open.Count == 0) return Task.CompletedTask;
+            return (_empty ??= new(TaskCreationOptions.RunContinuationsAsynchronously)).Task;
+        }
+    }
+
+    internal void Remove(OpenConnection connection)
+    {
+        TaskCompletionSource? empty = null;
+        lock (_gate)
+        {
+            _open.Remove(connection);
+            if (_open.Count == 0) (empty, _empty) = (_empty, null);
+        }
+        empty?.TrySetResult();
+    }
+}

@@ -1,0 +1,54 @@
+using AmbientMesh.Hbone;
+using AmbientMesh.Model;
+using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Certificates;
+using AmbientMesh.Ztunnel.Configuration;
+using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Reporting;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Ztunnel.InPod;
+
+/// <summary>What every pod's proxy shares with the others of the process.</summary>
+public sealed record ProxyServices(
+    MeshStore Mesh, SvidStore Svids, TcpMetrics Metrics, AccessLog AccessLog, ZtunnelSettings Settings, TimeProvider Clock, ILoggerFactory Loggers)
+{
+    public HboneOptions Hbone { get; } = new()
+    {
+        StreamWindowBytes = Settings.Http2StreamWindow,
+        ConnectionWindowBytes = Settings.Http2ConnectionWindow,
+        MaxFrameBytes = Settings.Http2FrameSize,
+    };
+
+    public HbonePoolOptions Pool { get; } = new() { MaxStreamsPerTunnel = Settings.PoolMaxStreamsPerConnection, UnusedRelease = Settings.PoolUnusedReleaseTimeout };
+}
+
+/// <summary>What the directions of one pod's proxy have in common.</summary>
+public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServices services)
+{
+    private static readonly TimeSpan LookupTimeout = TimeSpan.FromSeconds(5);
+    private readonly ILogger _log = services.Loggers.CreateLogger("ztunnel::state");
+
+    public WorkloadInfo Info => info;
+    public PodSockets Sockets => sockets;
+    public ProxyServices Services => services;
+    public ConnectionTable Connections { get; } = new();
+    public LogSpan Span { get; } = new("proxy", "wl", $"{info.Namespace}/{info.Name}");
+
+    /// <summary>The pod's workload, waiting up to 5 s for discovery to bring it; null when it does not.</summary>
+    public async ValueTask<Workload?> LocalWorkloadAsync(CancellationToken cancellationToken)
+    {
+        if (services.Mesh.Current.FindWorkload(info) is { } known) return known;
+        using var limit = new CancellationTokenSource(LookupTimeout, services.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+        try
+        {
+            return await services.Mesh.WhenAsync(mesh => mesh.FindWorkload(info), either.Token);
+        }
+        catch (OperationCanceledException) when (limit.IsCancellationRequested)
+        {
+            _log.Write(LogLevel.Warning, new LogFields($"timed out waiting for workload '{info}' from xds") { Span = Span });
+            return null;
+        }
+    }
+}

@@ -1,0 +1,112 @@
+using System.Net.Sockets;
+using AmbientMesh.Hbone;
+using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Inbound;
+using AmbientMesh.Ztunnel.Outbound;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Ztunnel.InPod;
+
+/// <summary>The proxy of one pod: three listeners inside its namespace, its tunnels and its connections.</summary>
+public sealed class PodProxy : IPodProxy, IAsyncDisposable
+{
+    private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(5);
+
+    private readonly HbonePool _pool;
+    private readonly HboneProxy _hbone;
+    private readonly List<Listener> _listeners = [];
+    private readonly ILogger _log;
+
+    private PodProxy(PodContext pod)
+    {
+        Context = pod;
+        _log = pod.Services.Loggers.CreateLogger("ztunnel::proxy");
+        var services = pod.Services;
+        var dialer = new TunnelDialer(pod.Sockets.OpenForTunnel, services.Svids.GetAsync, services.Hbone, services.Pool, services.Clock);
+        _pool = new HbonePool(dialer.DialAsync, services.Pool, services.Clock);
+        _hbone = new HboneProxy(pod);
+    }
+
+    public PodContext Context { get; }
+
+    /// <summary>Opens the listeners of an enrolled pod.</summary>
+    /// <exception cref="IOException">A port could not be opened; nothing is left open.</exception>
+    public static PodProxy Start(PodContext pod)
+    {
+        var proxy = new PodProxy(pod);
+        proxy.Open(
+        [
+            (ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync),
+            (ProxyPorts.InboundPlaintext, "inbound plaintext", new PlaintextProxy(pod).ServeAsync),
+            (ProxyPorts.Outbound, "outbound", new OutboundProxy(pod, proxy._pool).ServeAsync),
+        ]);
+        return proxy;
+    }
+
+    /// <summary>Opens only the HBONE listener: for the proxy's own pod, whose ports others reach through it.</summary>
+    /// <exception cref="IOException">The port could not be opened.</exception>
+    public static PodProxy StartInboundOnly(PodContext pod)
+    {
+        var proxy = new PodProxy(pod);
+        proxy.Open([(ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync)]);
+        return proxy;
+    }
+
+    /// <summary>Stops accepting, lets connections run until they end or <paramref name="deadline"/> passed, then stops.</summary>
+    public async Task DrainAsync(TimeSpan deadline)
+    {
+        foreach (var listener in _listeners) listener.Close();
+        _hbone.BeginDrain();
+        _pool.BeginDrain();
+        try
+        {
+            await Context.Connections.WhenEmptyAsync().WaitAsync(deadline, Context.Services.Clock);
+        }
+        catch (TimeoutException)
+        {
+            _log.Write(LogLevel.Warning, new LogFields("drain duration expired with pending connections, forcefully shutting down") { Span = Context.Span });
+        }
+        await StopAsync(CloseReason.DrainTimeout);
+    }
+
+    public Task StopAsync() => StopAsync(CloseReason.Drain);
+
+    public async ValueTask DisposeAsync() => await StopAsync();
+
+    private async Task StopAsync(CloseReason reason)
+    {
+        foreach (var listener in _listeners) listener.Close();
+        Context.Connections.CloseAll(reason);
+        await _pool.DisposeAsync();
+        try
+        {
+            await Task.WhenAll([Context.Connections.WhenEmptyAsync(), .. _listeners.Select(l => l.Completion)]).WaitAsync(StopTimeout, Context.Services.Clock);
+            _log.Write(LogLevel.Information, new LogFields("shutdown complete") { Span = Context.Span });
+        }
+        catch (TimeoutException)
+        {
+            _log.Write(LogLevel.Warning, new LogFields("connections are still closing; not waited for any longer") { Span = Context.Span });
+        }
+    }
+
+    private void Open(ReadOnlySpan<(ushort Port, string Component, Func<Socket, Task> Serve)> ports)
+    {
+        var sockets = new List<(Socket Socket, string Component, Func<Socket, Task> Serve)>();
+        try
+        {
+            foreach (var (port, component, serve) in ports) sockets.Add((Context.Sockets.Listen(port), component, serve));
+        }
+        catch
+        {
+            foreach (var (socket, _, _) in sockets) socket.Dispose();
+            throw;
+        }
+        foreach (var (socket, component, serve) in sockets)
+        {
+            var listener = new Listener(socket, serve, Context.Services.Clock, _log);
+            _listeners.Add(listener);
+            _log.Write(LogLevel.Information, new LogFields("listener established", new("address", listener.EndPoint), new("component", component), new("transparent", Context.Sockets.PreservesSource)) { Span = Context.Span });
+        }
+    }
+}

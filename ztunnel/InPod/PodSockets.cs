@@ -1,0 +1,132 @@
+using System.Net;
+using System.Net.Sockets;
+using AmbientMesh.Linux;
+using AmbientMesh.Ztunnel.Configuration;
+
+namespace AmbientMesh.Ztunnel.InPod;
+
+/// <summary>Opens sockets inside a pod's network namespace, with the mark and options of L4 reference §8.7. Thread-safe.</summary>
+/// <param name="pod">Null for the process's own namespace, where no mark is set.</param>
+public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings)
+{
+    private const int Backlog = 128;
+    private const int SolIp = 0, IpBindAddressNoPort = 24;   // linux/in.h
+
+    private bool _canSpoof = settings.OriginalSource != SourcePreservation.Off;
+
+    /// <summary>Whether connections to the application carry the client's address.</summary>
+    public bool PreservesSource => _canSpoof && pod is not null;
+
+    /// <summary>A listener on every address of the pod, both families when IPv6 is on.</summary>
+    /// <exception cref="IOException">The port is taken or an option is refused; the text is what the node agent is told.</exception>
+    public Socket Listen(ushort port)
+    {
+        var address = new IPEndPoint(settings.IPv6Enabled ? IPAddress.IPv6Any : IPAddress.Any, port);
+        return Inside(() =>
+        {
+            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            try
+            {
+                if (settings.IPv6Enabled) socket.DualMode = true;
+                if (settings.InPodPortReuse) socket.SetReusePort();
+                MakeTransparent(socket, address.AddressFamily);
+                Mark(socket);
+                socket.Bind(address);
+                socket.Listen(Backlog);
+                return socket;
+            }
+            catch (SocketException e)
+            {
+                socket.Dispose();
+                throw new IOException($"Bind({address}, Os {{ code: {e.NativeErrorCode}, kind: {Kind(e.SocketErrorCode)}, message: \"{e.Message}\" }})", e);
+            }
+        });
+    }
+
+    /// <summary>Connects with the pod's own address.</summary>
+    /// <exception cref="SocketException">Refused, unreachable, timed out by the kernel.</exception>
+    public ValueTask<Socket> ConnectAsync(IPEndPoint destination, CancellationToken cancellationToken) => ConnectAsync(null, destination, cancellationToken);
+
+    /// <summary>Connects to the application; it sees <paramref name="client"/> as its peer where that is possible and differs from itself.</summary>
+    /// <inheritdoc cref="ConnectAsync(IPEndPoint, CancellationToken)"/>
+    public ValueTask<Socket> ConnectAsClientAsync(IPAddress client, IPEndPoint destination, CancellationToken cancellationToken) =>
+        ConnectAsync(PreservesSource && !client.Equals(destination.Address) && client.AddressFamily == destination.AddressFamily ? client : null, destination, cancellationToken);
+
+    /// <summary>Connects from and to loopback, as application tunnels want it.</summary>
+    public ValueTask<Socket> ConnectFromLoopbackAsync(IPEndPoint destination, CancellationToken cancellationToken) => ConnectAsync(destination.Address, destination, cancellationToken);
+
+    /// <summary>An unconnected socket for a tunnel.</summary>
+    public Socket OpenForTunnel(AddressFamily family) => Inside(() => Prepare(null, family));
+
+    private async ValueTask<Socket> ConnectAsync(IPAddress? from, IPEndPoint destination, CancellationToken cancellationToken)
+    {
+        var socket = Inside(() => Prepare(from, destination.AddressFamily));
+        try
+        {
+            await socket.ConnectAsync(destination, cancellationToken);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private Socket Prepare(IPAddress? from, AddressFamily family)
+    {
+        var socket = new Socket(family, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            Mark(socket);
+            Apply(socket);
+            if (from is not null)
+            {
+                if (!IPAddress.IsLoopback(from))
+                {
+                    socket.SetTransparent(family);
+                    socket.SetFreeBind(family);
+                }
+                // The port is chosen at connect, by the whole four-tuple: a busy client does not run out of them.
+                socket.SetRawSocketOption(SolIp, IpBindAddressNoPort, BitConverter.GetBytes(1));
+                socket.Bind(new IPEndPoint(from, 0));
+            }
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Keep-alive and delay settings of every data socket.</summary>
+    public void Apply(Socket socket)
+    {
+        socket.NoDelay = true;
+        if (!settings.KeepAliveEnabled) return;
+        socket.SetKeepAlive(settings.KeepAliveTime, settings.KeepAliveInterval, settings.KeepAliveRetries);
+        if (settings.UserTimeoutEnabled) socket.SetUserTimeout(settings.KeepAliveTime + (settings.KeepAliveInterval * settings.KeepAliveRetries));
+    }
+
+    private void MakeTransparent(Socket socket, AddressFamily family)
+    {
+        if (settings.OriginalSource == SourcePreservation.Required) socket.SetTransparent(family);
+        else if (settings.OriginalSource == SourcePreservation.Auto && !socket.TrySetTransparent(family)) _canSpoof = false;
+    }
+
+    private void Mark(Socket socket)
+    {
+        if (pod is not null) socket.SetMark(settings.PacketMark);
+    }
+
+    private T Inside<T>(Func<T> open) => pod is null ? open() : pod.Run(open);
+
+    private static string Kind(SocketError error) => error switch
+    {
+        SocketError.AddressAlreadyInUse => "AddrInUse",
+        SocketError.AddressNotAvailable => "AddrNotAvailable",
+        SocketError.AccessDenied => "PermissionDenied",
+        _ => "Other",
+    };
+}

@@ -1,0 +1,216 @@
+using System.Net;
+using System.Net.Sockets;
+using AmbientMesh.Hbone;
+using AmbientMesh.Hbone.Hpack;
+using AmbientMesh.Model;
+using AmbientMesh.Model.Authorization;
+using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.InPod;
+using AmbientMesh.Ztunnel.Reporting;
+
+namespace AmbientMesh.Ztunnel.Inbound;
+
+/// <summary>Serves tunnels that reach the pod (port 15008): mutual TLS, then each CONNECT is checked, judged by policy and carried.</summary>
+public sealed class HboneProxy(PodContext pod)
+{
+    private static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(10);
+
+    private readonly ProxyServices _services = pod.Services;
+    private readonly Lock _gate = new();
+    private readonly HashSet<HboneServerConnection> _tunnels = [];
+    private bool _draining;
+
+    /// <summary>Serves one TCP connection until its tunnel ends.</summary>
+    public async Task ServeAsync(Socket accepted)
+    {
+        _services.Metrics.Sockets(Direction.Inbound).Increment();
+        var source = Listener.Canonical(accepted.RemoteEndPoint);
+        var local = Listener.Canonical(accepted.LocalEndPoint);
+        using var connection = pod.Connections.Begin();
+        try
+        {
+            pod.Sockets.Apply(accepted);
+            if (await HandshakeAsync(accepted, connection) is { } tunnel) await ServeTunnelAsync(tunnel, connection, source, local);
+            else Reject(source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
+        }
+        catch (OperationCanceledException) when (connection.Reason is { } reason)
+        {
+            Reject(source, local, reason);
+        }
+        catch (OperationCanceledException)
+        {
+            Reject(source, local, CloseReason.TlsHandshake($"took longer than {HandshakeTimeout.TotalSeconds} s"));
+        }
+        catch (Certificates.SvidUnavailableException e)
+        {
+            Reject(source, local, CloseReason.IdentityUnavailable(e.Message));
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            Reject(source, local, CloseReason.TlsHandshake(e.Message));
+        }
+        finally
+        {
+            _services.Metrics.Sockets(Direction.Inbound).Decrement();
+        }
+    }
+
+    /// <summary>Tells every client to open no more streams here; open ones go on.</summary>
+    public void BeginDrain()
+    {
+        HboneServerConnection[] tunnels;
+        lock (_gate)
+        {
+            _draining = true;
+            tunnels = [.. _tunnels];
+        }
+        foreach (var tunnel in tunnels) tunnel.BeginDrain();
+    }
+
+    private async Task<HboneServerConnection?> HandshakeAsync(Socket accepted, OpenConnection connection)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(connection.Closing);
+        using var timer = _services.Clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), limit, HandshakeTimeout, Timeout.InfiniteTimeSpan);
+        if (await pod.LocalWorkloadAsync(limit.Token) is not { } local) return null;
+        var credentials = await _services.Svids.GetAsync(local.Identity, limit.Token);
+        var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, limit.Token);
+        return HboneServerConnection.Start(tls, _services.Hbone, tls.Peer, _services.Clock);
+    }
+
+    private async Task ServeTunnelAsync(HboneServerConnection tunnel, OpenConnection connection, IPEndPoint source, IPEndPoint local)
+    {
+        bool draining;
+        lock (_gate)
+        {
+            _tunnels.Add(tunnel);
+            draining = _draining;
+        }
+        if (draining) tunnel.BeginDrain();
+        await using var closing = connection.Closing.UnsafeRegister(static t => _ = ((HboneServerConnection)t!).CloseAsync().AsTask(), tunnel);
+        try
+        {
+            await foreach (var request in tunnel.RequestsAsync(CancellationToken.None)) _ = ServeRequestAsync(request, source, local);
+            await tunnel.Completion;
+        }
+        finally
+        {
+            lock (_gate) _tunnels.Remove(tunnel);
+        }
+    }
+
+    private async Task ServeRequestAsync(HboneRequest request, IPEndPoint source, IPEndPoint local)
+    {
+        await Task.Yield();   // the connection's reader must not wait for an application
+        using var connection = pod.Connections.Begin();
+        try
+        {
+            await AdmitAsync(request, connection, source, local);
+        }
+        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or InvalidOperationException)
+        {
+            Reject(source, local, connection.Reason ?? CloseReason.TunnelFailed(e.Message));
+        }
+    }
+
+    private async Task AdmitAsync(HboneRequest request, OpenConnection connection, IPEndPoint source, IPEndPoint local)
+    {
+        if (request.Problem is { } problem)
+        {
+            Refuse(request, 400, source, local, CloseReason.BadRequest(problem));
+            return;
+        }
+        if (await pod.LocalWorkloadAsync(connection.Closing) is not { } workload)
+        {
+            Refuse(request, 503, source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
+            return;
+        }
+        var mesh = _services.Mesh.Current;
+        var settings = new InboundSettings(_services.Settings.Network, _services.Settings.PreferredServiceNamespace, _services.Settings.LocalhostAppTunnel);
+        switch (InboundAdmission.Decide(mesh, workload, local.Address, request.Authority!, settings))
+        {
+            case InboundDecision.Rejected rejected:
+                Refuse(request, rejected.Status, source, local, rejected.Reason);
+                break;
+            case InboundDecision.Admitted admitted:
+                await ForwardAsync(request, connection, admitted, Describe(request, mesh, workload, source, local, admitted), mesh, workload);
+                break;
+        }
+    }
+
+    private async Task ForwardAsync(HboneRequest request, OpenConnection connection, InboundDecision.Admitted admitted, ConnectionDescription description, MeshSnapshot mesh, Workload workload)
+    {
+        var account = new InboundAccount(_services, description);
+        var facts = new ConnectionFacts(request.Peer!.Identity, description.Source.Address, admitted.Destination);
+        var verdict = Authorizer.Decide(mesh, workload, facts);
+        if (verdict is not AuthorizationVerdict.Allowed)
+        {
+            request.Reject(401);
+            account.Close(CloseReason.Policy(verdict));
+            return;
+        }
+        SocketTransport application;
+        try
+        {
+            application = new SocketTransport(await InboundRelay.ConnectAsync(pod, admitted, description.Source.Address, connection.Closing));
+        }
+        catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
+        {
+            request.Reject(503);
+            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e));
+            return;
+        }
+        await using (application)
+        {
+            await using var stream = Accept(request, workload);
+            await CarryAsync(connection, stream, application, admitted, facts, account, description);
+        }
+    }
+
+    private async Task CarryAsync(OpenConnection connection, HboneStream stream, SocketTransport application, InboundDecision.Admitted admitted, ConnectionFacts facts, InboundAccount account, ConnectionDescription description)
+    {
+        try
+        {
+            if (admitted.ProxyDestination is { } announced) await application.WriteAsync(ProxyHeader.Write(description.Source, announced, facts.Peer), connection.Closing);
+        }
+        catch (Exception e) when (e is IOException or OperationCanceledException)
+        {
+            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e));
+            return;
+        }
+        InboundRelay.Track(pod, connection, new ConnectionView(Direction.Inbound, description.Source, null, admitted.Upstream.ToString(), "HBONE"), facts);
+        await InboundRelay.CarryAsync(connection, stream, application, account);
+    }
+
+    private HboneStream Accept(HboneRequest request, Workload workload) => _services.Settings.ResponseBaggage
+        ? request.Accept(new HeaderField(TunnelHeaders.BaggageName, Baggage.Write(workload)))
+        : request.Accept();
+
+    private ConnectionDescription Describe(HboneRequest request, MeshSnapshot mesh, Workload workload, IPEndPoint source, IPEndPoint local, InboundDecision.Admitted admitted)
+    {
+        var host = request.Authority!.Address is null ? request.Authority.Host : TunnelHeaders.ForwardedHost(request.Values(TunnelHeaders.ForwardedName).FirstOrDefault());
+        return InboundRelay.Describe(mesh, workload, source, local, PeerOf(request, mesh, source)) with
+        {
+            SourceIdentity = request.Peer!.Identity,
+            HboneTarget = request.Authority.ToString(),
+            Service = DestinationService.Of(mesh, workload, host, (ushort)admitted.Destination.Port),
+        };
+    }
+
+    /// <summary>The client by its address; by its own words when the address is unknown, or is a gateway's (L4 reference §3.9).</summary>
+    private PeerLabels? PeerOf(HboneRequest request, MeshSnapshot mesh, IPEndPoint source)
+    {
+        var baggage = _services.Settings.ResponseBaggage ? Baggage.Parse(request.Values(TunnelHeaders.BaggageName)) : new Baggage();
+        var network = request.Values(TunnelHeaders.ForwardedNetworkName).FirstOrDefault();
+        var isThroughGateway = network is not null && !network.Equals(_services.Settings.Network, StringComparison.OrdinalIgnoreCase);
+        var known = isThroughGateway ? null : mesh.FindWorkload(new NetworkAddress(_services.Settings.Network, source.Address));
+        return known is null ? PeerLabels.Of(baggage) : PeerLabels.Of(known);
+    }
+
+    private void Refuse(HboneRequest request, int status, IPEndPoint source, IPEndPoint local, CloseReason reason)
+    {
+        request.Reject(status);
+        Reject(source, local, reason);
+    }
+
+    private void Reject(IPEndPoint source, IPEndPoint local, CloseReason reason) => _services.AccessLog.Rejected(Direction.Inbound, source, local, reason);
+}

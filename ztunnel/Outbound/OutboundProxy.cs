@@ -1,0 +1,171 @@
+using System.Diagnostics;
+using System.Net;
+using System.Net.Sockets;
+using AmbientMesh.Hbone;
+using AmbientMesh.Hbone.Hpack;
+using AmbientMesh.Linux;
+using AmbientMesh.Model;
+using AmbientMesh.Ztunnel.Certificates;
+using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.InPod;
+using AmbientMesh.Ztunnel.Reporting;
+
+namespace AmbientMesh.Ztunnel.Outbound;
+
+/// <summary>Serves connections the pod's applications open (port 15001): decide, connect, carry bytes, account.</summary>
+/// <param name="pool">The pod's tunnels.</param>
+public sealed class OutboundProxy(PodContext pod, HbonePool pool)
+{
+    private readonly ProxyServices _services = pod.Services;
+
+    /// <summary>Serves one captured connection to its end; every failure becomes a reason in the access log.</summary>
+    public async Task ServeAsync(Socket accepted)
+    {
+        _services.Metrics.Sockets(Direction.Outbound).Increment();
+        using var connection = pod.Connections.Begin();
+        await using var application = new SocketTransport(accepted);
+        var source = Listener.Canonical(accepted.RemoteEndPoint);
+        var destination = accepted.OriginalDestination() ?? Listener.Canonical(accepted.LocalEndPoint);
+        try
+        {
+            pod.Sockets.Apply(accepted);
+            await RouteAsync(connection, application, source, destination);
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
+        {
+            Reject(application, source, destination, connection.Reason ?? CloseReason.PeerUnreachable(e));
+        }
+        finally
+        {
+            _services.Metrics.Sockets(Direction.Outbound).Decrement();
+        }
+    }
+
+    private async Task RouteAsync(OpenConnection connection, SocketTransport application, IPEndPoint source, IPEndPoint destination)
+    {
+        if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port))
+        {
+            Reject(application, source, destination, CloseReason.SelfCall);
+            return;
+        }
+        if (await pod.LocalWorkloadAsync(connection.Closing) is not { } workload)
+        {
+            Reject(application, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
+            return;
+        }
+        var settings = new OutboundSettings(_services.Settings.Network, Random.Shared);
+        switch (OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings))
+        {
+            case OutboundRoute.Refused refused:
+                Reject(application, source, destination, refused.Reason);
+                break;
+            case OutboundRoute.DoubleHbone remote:
+                Reject(application, source, destination, CloseReason.RemoteNetwork(remote.Peer));
+                break;
+            case OutboundRoute.Plaintext plain:
+                await ForwardAsync(connection, application, Describe(source, workload, plain.Destination, plain.Peer, plain.Service, null), destination, c => OpenPlainAsync(plain, c));
+                break;
+            case OutboundRoute.Hbone tunnel:
+                var description = Describe(source, workload, tunnel.NextHop, tunnel.Peer, tunnel.Service, tunnel.Authority.ToString());
+                await ForwardAsync(connection, application, description, destination, c => OpenTunnelAsync(tunnel, workload, source, c));
+                break;
+        }
+    }
+
+    private void Reject(SocketTransport application, IPEndPoint source, IPEndPoint destination, CloseReason reason)
+    {
+        _services.AccessLog.Rejected(Direction.Outbound, source, destination, reason);
+        application.Abort();
+    }
+
+    private async Task ForwardAsync(OpenConnection connection, SocketTransport application, ConnectionDescription description, IPEndPoint original,
+        Func<CancellationToken, Task<(ITransport?, CloseReason?)>> open)
+    {
+        var started = _services.Clock.GetTimestamp();
+        var counters = _services.Metrics.Opened(description);
+        _services.AccessLog.Opened(description);
+        var (received, sent) = (0L, 0L);
+        CloseReason? reason;
+        try
+        {
+            (var upstream, reason) = await open(connection.Closing);
+            if (upstream is null) application.Abort();
+            else
+            {
+                await using var _ = upstream;
+                connection.View = new ConnectionView(Direction.Outbound, description.Source, original.ToString(), description.Destination.ToString(), description.IsMutualTls ? "HBONE" : "TCP");
+                var result = await connection.RelayAsync(application, upstream, counters);
+                (received, sent) = (result.FirstToSecondBytes, result.SecondToFirstBytes);
+                reason = RelayEnding.ReasonOf(result, connection, Direction.Outbound);
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            application.Abort();
+            reason = connection.Reason ?? CloseReason.Drain;
+        }
+        _services.Metrics.Closed(description, reason);
+        _services.AccessLog.Complete(description, received, sent, _services.Clock.GetElapsedTime(started), reason);
+    }
+
+    private async Task<(ITransport?, CloseReason?)> OpenPlainAsync(OutboundRoute.Plaintext plain, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return (new SocketTransport(await pod.Sockets.ConnectAsync(plain.Destination, cancellationToken)), null);
+        }
+        catch (Exception e) when (e is SocketException or IOException)
+        {
+            return (null, CloseReason.PeerUnreachable(e));
+        }
+    }
+
+    private async Task<(ITransport?, CloseReason?)> OpenTunnelAsync(OutboundRoute.Hbone tunnel, Workload workload, IPEndPoint source, CancellationToken cancellationToken)
+    {
+        HeaderField[] headers =
+        [
+            new(TunnelHeaders.BaggageName, Baggage.Write(workload)),
+            new(TunnelHeaders.ForwardedName, TunnelHeaders.Forwarded(source, tunnel.Service)),
+            new(TunnelHeaders.TraceParentName, TunnelHeaders.NewTraceParent()),
+        ];
+        try
+        {
+            var key = new HbonePoolKey(workload.Identity, tunnel.Identities, tunnel.NextHop, source.Address);
+            return await pool.ConnectAsync(key, tunnel.Authority, headers, cancellationToken) switch
+            {
+                ConnectOutcome.Established established => (established.Stream, null),
+                ConnectOutcome.Rejected rejected => (null, CloseReason.HttpStatus(rejected.Status)),
+                ConnectOutcome.NotProcessed refused => (null, CloseReason.TunnelFailed(refused.Reason)),
+                ConnectOutcome.Failed failed => (null, CloseReason.TunnelFailed(failed.Error.Message)),
+                _ => throw new UnreachableException(),
+            };
+        }
+        catch (IOException e)
+        {
+            return (null, ReasonOf(e));
+        }
+    }
+
+    /// <summary>Why a tunnel could not be opened.</summary>
+    private static CloseReason ReasonOf(IOException failure) => failure switch
+    {
+        SvidUnavailableException => CloseReason.IdentityUnavailable(failure.Message),
+        TunnelConnectException { TimedOut: true } => CloseReason.HboneTimeout,
+        TunnelConnectException => CloseReason.PeerUnreachable(failure),
+        TlsHandshakeException => CloseReason.PeerNotTrusted(failure.Message),
+        _ => CloseReason.TunnelFailed(failure.Message),
+    };
+
+    private static ConnectionDescription Describe(IPEndPoint source, Workload workload, IPEndPoint hop, Workload? peer, MeshService? service, string? hboneTarget) => new()
+    {
+        Direction = Direction.Outbound,
+        Source = source,
+        SourcePeer = PeerLabels.Of(workload),
+        SourceIdentity = hboneTarget is null ? null : workload.Identity,
+        Destination = hop,
+        DestinationPeer = peer is null ? null : PeerLabels.Of(peer),
+        DestinationIdentity = peer?.Identity,
+        HboneTarget = hboneTarget,
+        Service = service,
+    };
+}

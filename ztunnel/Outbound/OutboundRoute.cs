@@ -1,0 +1,30 @@
+using System.Collections.Immutable;
+using System.Net;
+using AmbientMesh.Hbone;
+using AmbientMesh.Model;
+using AmbientMesh.Ztunnel.Connections;
+
+namespace AmbientMesh.Ztunnel.Outbound;
+
+/// <summary>How a captured connection leaves the pod. Exactly one case holds.</summary>
+public abstract record OutboundRoute
+{
+    private OutboundRoute() { }
+
+    /// <summary>Plain TCP: the destination is outside the mesh or does not speak HBONE.</summary>
+    /// <param name="Peer">The workload dialled; null when nothing is known about it.</param>
+    /// <param name="Service">The service the application asked for; null when it asked for an address that is none.</param>
+    public sealed record Plaintext(IPEndPoint Destination, Workload? Peer, MeshService? Service) : OutboundRoute;
+
+    /// <summary>Dial <paramref name="NextHop"/>, accept only <paramref name="Identities"/>, then CONNECT to <paramref name="Authority"/>.</summary>
+    /// <param name="Peer">The workload dialled: the destination, or its waypoint.</param>
+    /// <param name="Service">The service the application asked for, also when a waypoint is dialled.</param>
+    public sealed record Hbone(IPEndPoint NextHop, ImmutableArray<SpiffeId> Identities, HboneAuthority Authority, Workload Peer, MeshService? Service) : OutboundRoute;
+
+    /// <summary>A tunnel within a tunnel through another network's gateway: outer to the gateway, inner end to end.</summary>
+    public sealed record DoubleHbone(
+        IPEndPoint Gateway, ImmutableArray<SpiffeId> GatewayIdentities, HboneAuthority Authority, ImmutableArray<SpiffeId> InnerIdentities, Workload Peer, MeshService Service) : OutboundRoute;
+
+    /// <summary>No bytes leave; the reason is what the access log and the metric show.</summary>
+    public sealed record Refused(CloseReason Reason) : OutboundRoute;
+}

@@ -1,0 +1,98 @@
+using System.Net;
+using AmbientMesh.Hbone;
+using AmbientMesh.Model;
+using AmbientMesh.Ztunnel.Connections;
+
+namespace AmbientMesh.Ztunnel.Outbound;
+
+/// <summary>What a routing decision depends on besides the mesh and the destination.</summary>
+/// <param name="Network">The network destinations are looked up on; the empty one for most.</param>
+/// <param name="Random">Draws endpoints and weighted waypoints.</param>
+public sealed record OutboundSettings(string Network, Random Random);
+
+/// <summary>Chooses how a captured connection leaves the pod (L4 reference §10.2).</summary>
+public static class OutboundRouter
+{
+    /// <summary>Chooses the way out. The order of the steps is the precedence; nothing else is.</summary>
+    /// <remarks>Pure but for the draws: no clock, lock or lookup outside <paramref name="mesh"/>.</remarks>
+    public static OutboundRoute Decide(MeshSnapshot mesh, Workload source, IPEndPoint destination, OutboundSettings settings)
+    {
+        if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port)) return Refuse(CloseReason.SelfCall);
+        var (workload, service) = mesh.Find(new NetworkAddress(settings.Network, destination.Address), source.Namespace);
+        var request = new Request(mesh, source, destination, settings.Random);
+        return (workload, service) switch
+        {
+            (null, null) => new OutboundRoute.Plaintext(destination, null, null),   // not a mesh address
+            (_, { } asked) when WaypointOf(asked, settings.Random) is { } waypoint => ThroughServiceWaypoint(request, asked, waypoint),
+            (_, { LoadBalancing.Mode: LoadBalancingMode.Passthrough } asked) => new OutboundRoute.Plaintext(destination, null, asked),
+            (_, { } asked) => ToService(request, asked),
+            ({ } asked, _) => ToWorkload(request, asked),
+        };
+    }
+
+    private readonly record struct Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, Random Random);
+
+    private static GatewayAddress? WaypointOf(MeshService service, Random random)
+    {
+        if (service.WeightedWaypoints.IsEmpty) return service.Waypoint;
+        return EndpointSelection.Draw([.. service.WeightedWaypoints.Select(w => (w.Destination, w.Weight))], random) ?? service.Waypoint;
+    }
+
+    private static OutboundRoute ThroughServiceWaypoint(in Request request, MeshService service, GatewayAddress reference)
+    {
+        if (ResolveWaypoint(request, reference) is not { } waypoint) return Refuse(UnknownWaypoint(reference));
+        return waypoint.Workload.Network != request.Source.Network
+            ? AcrossNetworks(request, service, waypoint.Workload, waypoint.Service)
+            : Tunnel(waypoint, HboneAuthority.Of(request.Destination), service);
+    }
+
+    private static OutboundRoute ToService(in Request request, MeshService service)
+    {
+        var chosen = EndpointSelection.Choose(request.Mesh, request.Source, service, (ushort)request.Destination.Port, EndpointUse.Standard, request.Random);
+        if (chosen is null) return Refuse(CloseReason.NoHealthyUpstream(request.Destination));
+        if (chosen.Workload.Network != request.Source.Network) return AcrossNetworks(request, service, chosen.Workload, service);
+        return Direct(request, chosen.Workload, chosen.Port, service);
+    }
+
+    private static OutboundRoute ToWorkload(in Request request, Workload workload)
+    {
+        if (workload.Network != request.Source.Network) return Refuse(CloseReason.NoRoute(workload));   // only services are carried across networks
+        // A waypoint's own traffic must not be sent back to it.
+        if (workload.Waypoint is { } reference && !GatewayResolution.IsPartOf(request.Mesh, request.Source, reference))
+        {
+            return ResolveWaypoint(request, reference) is { } waypoint
+                ? Tunnel(waypoint, HboneAuthority.Of(request.Destination), null)
+                : Refuse(UnknownWaypoint(reference));
+        }
+        return Direct(request, workload, (ushort)request.Destination.Port, null);
+    }
+
+    private static OutboundRoute Direct(in Request request, Workload workload, ushort port, MeshService? service)
+    {
+        if (workload.AddressFor(request.Destination.Address, service?.IpFamilies ?? IpFamilies.Automatic) is not { } address) return Refuse(CloseReason.NoAddress(workload));
+        var target = new IPEndPoint(address, port);
+        return workload.SpeaksHbone
+            ? new OutboundRoute.Hbone(new IPEndPoint(address, Workload.HbonePort), GatewayResolution.Identities(service, workload), HboneAuthority.Of(target), workload, service)
+            : new OutboundRoute.Plaintext(target, workload, service);
+    }
+
+    private static OutboundRoute Tunnel(ResolvedGateway waypoint, HboneAuthority authority, MeshService? service) => waypoint.Address is { } address
+        ? new OutboundRoute.Hbone(new IPEndPoint(address, waypoint.Port), waypoint.Identities, authority, waypoint.Workload, service)
+        : Refuse(CloseReason.NoAddress(waypoint.Workload));
+
+    private static OutboundRoute AcrossNetworks(in Request request, MeshService asked, Workload remote, MeshService? end)
+    {
+        if (remote.NetworkGateway is not { } reference) return Refuse(CloseReason.NoRoute(remote));
+        var gateway = GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Standard, request.Random);
+        if (gateway is not { Address: { } address }) return Refuse(CloseReason.UnknownNetworkGateway($"{GatewayResolution.Describe(reference)} not found"));
+        if (!HboneAuthority.TryParse($"{asked.Hostname}:{request.Destination.Port}", out var authority)) return Refuse(CloseReason.NoRoute(remote));
+        return new OutboundRoute.DoubleHbone(new IPEndPoint(address, gateway.Port), gateway.Identities, authority, end?.SubjectAltNames ?? [], remote, asked);
+    }
+
+    private static ResolvedGateway? ResolveWaypoint(in Request request, GatewayAddress reference) =>
+        GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Waypoint, request.Random);
+
+    private static CloseReason UnknownWaypoint(GatewayAddress reference) => CloseReason.UnknownWaypoint($"{GatewayResolution.Describe(reference)} not found");
+
+    private static OutboundRoute.Refused Refuse(CloseReason reason) => new(reason);
+}

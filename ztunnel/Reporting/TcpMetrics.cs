@@ -1,0 +1,83 @@
+using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Connections;
+
+namespace AmbientMesh.Ztunnel.Reporting;
+
+/// <summary>The standard TCP metrics (L4 reference §11.1, §11.2).</summary>
+/// <remarks>Per connection: label arrays are built once at open and once at close. Per byte: counters captured in <see cref="ByteCounters"/>.</remarks>
+public sealed class TcpMetrics
+{
+    private static readonly string[] Labels =
+    [
+        "reporter", "source_workload", "source_canonical_service", "source_canonical_revision", "source_workload_namespace", "source_principal", "source_app", "source_version", "source_cluster",
+        "destination_service", "destination_service_namespace", "destination_service_name",
+        "destination_workload", "destination_canonical_service", "destination_canonical_revision", "destination_workload_namespace", "destination_principal", "destination_app", "destination_version", "destination_cluster",
+        "request_protocol", "response_flags", "connection_security_policy", "source_region", "source_zone", "destination_region", "destination_zone",
+    ];
+
+    private static readonly int FlagsAt = Array.IndexOf(Labels, "response_flags");
+
+    private readonly CounterFamily _opened;
+    private readonly CounterFamily _closed;
+    private readonly CounterFamily _received;
+    private readonly CounterFamily _sent;
+    private readonly CounterFamily _failed;
+    private readonly Gauge _outboundSockets;
+    private readonly Gauge _inboundSockets;
+
+    public TcpMetrics(MetricRegistry registry)
+    {
+        _opened = registry.Counter("istio_tcp_connections_opened", "The total number of TCP connections opened.", Labels);
+        _closed = registry.Counter("istio_tcp_connections_closed", "The total number of TCP connections closed.", Labels);
+        _received = registry.Counter("istio_tcp_received_bytes", "The size of total bytes received during request in case of a TCP connection.", Labels);
+        _sent = registry.Counter("istio_tcp_sent_bytes", "The size of total bytes sent during response in case of a TCP connection.", Labels);
+        _failed = registry.Counter("istio_tcp_connections_failed", "The total number of TCP connections that failed to establish (unstable).", Labels);
+        var sockets = registry.Gauge("istio_tcp_sockets_open", "The current number of open TCP sockets (unstable).", "reporter");
+        _outboundSockets = sockets.With("source");
+        _inboundSockets = sockets.With("destination");
+    }
+
+    /// <summary>Open sockets of one direction; raised at accept, lowered at close.</summary>
+    public Gauge Sockets(Direction direction) => direction == Direction.Outbound ? _outboundSockets : _inboundSockets;
+
+    /// <summary>Counts the opening and returns where bytes are counted.</summary>
+    public ByteCounters Opened(ConnectionDescription connection)
+    {
+        var labels = LabelsOf(connection, "-");
+        _opened.With(labels).Add();
+        return new ByteCounters(_received.With(labels), _sent.With(labels));
+    }
+
+    /// <summary>Counts the end; <paramref name="reason"/> null means both sides finished.</summary>
+    public void Closed(ConnectionDescription connection, CloseReason? reason)
+    {
+        var flags = reason?.ResponseFlags ?? "-";
+        var labels = LabelsOf(connection, flags);
+        _closed.With(labels).Add();
+        if (flags != "-") _failed.With(labels).Add();
+    }
+
+    private static string[] LabelsOf(ConnectionDescription connection, string flags)
+    {
+        var source = connection.SourcePeer;
+        var destination = connection.DestinationPeer;
+        string[] labels =
+        [
+            connection.Direction == Direction.Outbound ? "source" : "destination",
+            Known(source?.Workload), Known(source?.CanonicalService), Known(source?.CanonicalRevision), Known(source?.Namespace), Known(connection.SourceIdentity?.ToString()),
+            Known(source?.App), Known(source?.Version), Known(source?.Cluster),
+            Known(connection.Service?.Hostname), Known(connection.Service?.Namespace), Known(connection.Service?.Name),
+            Known(destination?.Workload), Known(destination?.CanonicalService), Known(destination?.CanonicalRevision), Known(destination?.Namespace), Known(connection.DestinationIdentity?.ToString()),
+            Known(destination?.App), Known(destination?.Version), Known(destination?.Cluster),
+            "tcp", flags, connection.IsMutualTls ? "mutual_tls" : "unknown",
+            Known(source?.Region), Known(source?.Zone), Known(destination?.Region), Known(destination?.Zone),
+        ];
+        System.Diagnostics.Debug.Assert(labels[FlagsAt] == flags);
+        return labels;
+    }
+
+    private static string Known(string? value) => string.IsNullOrEmpty(value) ? "unknown" : value;
+}
+
+/// <summary>Where a connection's bytes are counted: received from the downstream client, sent to it.</summary>
+public sealed record ByteCounters(Counter Received, Counter Sent);

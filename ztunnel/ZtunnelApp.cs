@@ -1,0 +1,187 @@
+using AmbientMesh.Model;
+using AmbientMesh.Rpc;
+using AmbientMesh.Telemetry;
+using AmbientMesh.Xds;
+using AmbientMesh.Ztunnel.Admin;
+using AmbientMesh.Ztunnel.Certificates;
+using AmbientMesh.Ztunnel.Configuration;
+using AmbientMesh.Ztunnel.Inbound;
+using AmbientMesh.Ztunnel.InPod;
+using AmbientMesh.Ztunnel.Reporting;
+using AmbientMesh.Ztunnel.State;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Ztunnel;
+
+/// <summary>The node proxy, put together. Starts serving its own ports at once, pods once discovery and the node agent have told of them.</summary>
+/// <remarks>Order (L4 reference §10.6): admin, stats and readiness ports; discovery; the node agent; pods.</remarks>
+public sealed class ZtunnelApp : IAsyncDisposable
+{
+    public const string Version = "0.1.0";
+    private const string DiscoveryTask = "state manager";
+
+    private readonly ZtunnelSettings _settings;
+    private readonly TimeProvider _clock;
+    private readonly ILoggerFactory _loggers;
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _shutdownAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly List<IAsyncDisposable> _endpoints = [];
+    private readonly List<RpcChannel> _channels = [];
+    private readonly ProxyServices _services;
+    private readonly SvidStore _svids;
+    private PodProxy? _self;
+    private Task _running = Task.CompletedTask;
+
+    private ZtunnelApp(ZtunnelSettings settings, ILoggerFactory loggers, TimeProvider clock)
+    {
+        (_settings, _loggers, _clock) = (settings, loggers, clock);
+        Mesh = new MeshStore(settings.NodeName);
+        _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"));
+        ProcessMetrics.Register(Metrics, Version);
+        Discovery = Discover(settings);
+        _services = new ProxyServices(Mesh, _svids, new TcpMetrics(Metrics), new AccessLog(loggers), settings, clock, loggers);
+        Pods = new PodTable(StartPod, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
+        Readiness.Wait(PodTable.ReadinessTask);
+        if (Discovery is not null) Readiness.Wait(DiscoveryTask);
+    }
+
+    public MeshStore Mesh { get; }
+    public MetricRegistry Metrics { get; } = new();
+    public Readiness Readiness { get; } = new();
+    public PodTable Pods { get; }
+
+    /// <summary>Completes when someone asks for shutdown on the admin port.</summary>
+    public Task ShutdownAsked => _shutdownAsked.Task;
+
+    /// <summary>Runs until stopped; fails when the node agent broke the protocol, and then the process must end.</summary>
+    public Task Running => _running;
+
+    /// <summary>Addresses of the admin, stats and readiness ports, in this order of kinds.</summary>
+    public IReadOnlyList<HttpEndpoint> Endpoints => [.. _endpoints.OfType<HttpEndpoint>()];
+
+    private DeltaDiscoveryClient? Discovery { get; }
+
+    /// <summary>Opens the ports and starts.</summary>
+    /// <exception cref="IOException">A port is taken; the message names it.</exception>
+    public static async Task<ZtunnelApp> StartAsync(ZtunnelSettings settings, ILoggerFactory loggers, LogFilter levels, TimeProvider clock)
+    {
+        var app = new ZtunnelApp(settings, loggers, clock);
+        try
+        {
+            app.OpenEndpoints(levels);
+            if (settings.OwnPod is { } own) app._self = PodProxy.StartInboundOnly(new PodContext(own, new PodSockets(null, settings), app._services));
+            app._running = Task.Run(() => app.RunAsync(app._stopping.Token), CancellationToken.None);
+            return app;
+        }
+        catch
+        {
+            await app.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <summary>Ends gracefully: no new connections, open ones may run until the termination deadline (L4 reference §3.7).</summary>
+    public async Task DrainAsync()
+    {
+        await StopFollowingAsync();
+        var proxies = Pods.Pods.Select(p => p.Proxy).OfType<PodProxy>().Append(_self).OfType<PodProxy>();
+        await Task.WhenAll(proxies.Select(proxy => proxy.DrainAsync(_settings.TerminationDeadline)));
+    }
+
+    /// <summary>Ends at once.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        await StopFollowingAsync();
+        if (_self is not null) await _self.StopAsync();
+        await Pods.StopAllAsync();
+        await _svids.DisposeAsync();
+        foreach (var endpoint in _endpoints) await endpoint.DisposeAsync();
+        foreach (var channel in _channels) channel.Dispose();
+        _stopping.Dispose();
+    }
+
+    private async Task StopFollowingAsync()
+    {
+        await _stopping.CancelAsync();
+        await _running.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+    }
+
+    private async Task RunAsync(CancellationToken cancellationToken)
+    {
+        var watch = new PolicyWatch(Mesh, Contexts, _loggers.CreateLogger("ztunnel::proxy::connection_manager"));
+        List<Task> tasks = [watch.RunAsync(cancellationToken), SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken)];
+        if (Discovery is not null)
+        {
+            tasks.Add(Discovery.RunAsync(cancellationToken));
+            await Task.WhenAny(Discovery.AllSynced.WaitAsync(cancellationToken), Task.WhenAny(tasks));
+            if (!Discovery.AllSynced.IsCompletedSuccessfully) await Task.WhenAny(tasks).Unwrap();
+            Readiness.Done(DiscoveryTask);
+        }
+        // The pods' certificates and routes are known now; only then may their traffic be taken.
+        tasks.Add(new ZdsClient(_settings.InPodSocket, Pods, _clock, _loggers.CreateLogger("ztunnel::inpod::workloadmanager")).RunAsync(cancellationToken));
+        await await Task.WhenAny(tasks);
+    }
+
+    private IEnumerable<PodContext> Contexts()
+    {
+        foreach (var (_, proxy) in Pods.Pods)
+            if (proxy is PodProxy pod) yield return pod.Context;
+        if (_self is not null) yield return _self.Context;
+    }
+
+    private PodProxy StartPod(Pod pod) => PodProxy.Start(new PodContext(pod.Info, new PodSockets(pod.Namespace, _settings), _services));
+
+    private void OpenEndpoints(LogFilter levels)
+    {
+        var log = _loggers.CreateLogger("ztunnel::hyper_util");
+        var ipv6 = _settings.IPv6Enabled && System.Net.Sockets.Socket.OSSupportsIPv6 && File.Exists("/proc/net/if_inet6");
+        var pages = new AdminPages(new ConfigDump(_settings, _services, Pods, Version), levels, () => _shutdownAsked.TrySetResult());
+        Open("readiness", HttpEndpoint.Wildcard(_settings.ReadinessPort, ipv6), request => StandardEndpoints.Ready(request, Readiness));
+        Open("admin", HttpEndpoint.Localhost(_settings.AdminPort, ipv6), pages.Answer);
+        Open("stats", HttpEndpoint.Wildcard(_settings.StatsPort, ipv6), request =>
+        {
+            foreach (var pod in Contexts())
+                foreach (var connection in pod.Connections.Open) connection.CountBytes();
+            return StandardEndpoints.Metrics(request, Metrics);
+        });
+
+        void Open(string component, IReadOnlyList<System.Net.IPEndPoint> addresses, Func<HttpEndpointRequest, HttpEndpointResponse> answer)
+        {
+            var endpoint = HttpEndpoint.Start(component, addresses, (request, _) => ValueTask.FromResult(answer(request)), log, _clock);
+            _endpoints.Add(endpoint);
+            foreach (var address in endpoint.EndPoints) log.Write(LogLevel.Information, "listener established", new("address", address), new("component", component));
+        }
+    }
+
+    private DeltaDiscoveryClient? Discover(ZtunnelSettings settings)
+    {
+        if (settings.XdsAddress is not { } address) return null;
+        var channel = Channel(address, settings.XdsRootCa, settings.AltXdsHostname, settings.XdsHeaders);
+        var metadata = settings.Metadata.Select(m => new KeyValuePair<string, string>($"ISTIO_META_{m.Key}", m.Value))
+            .Concat(settings.JsonMetadata.Select(m => new KeyValuePair<string, string>($"ISTIO_METAJSON_{m.Key}", m.Value)));
+        var node = ZtunnelNode.Build(settings.InstanceIp, settings.PodName, settings.PodNamespace, settings.NodeName, metadata);
+        var log = _loggers.CreateLogger("ztunnel::xds");
+        return new DeltaDiscoveryClient(channel, node, [new(new AddressHandler(Mesh)), new(new AuthorizationHandler(Mesh, log))], _clock,
+            new DiscoveryEvents(Metrics, address, _loggers.CreateLogger("ztunnel::xds::client")));
+    }
+
+    private FetchSvid Fetcher(ZtunnelSettings settings)
+    {
+        if (settings.CaAddress is not { } address) return (id, _) => throw new SvidUnavailableException($"CA_ADDRESS is empty: there is nobody to ask for the certificate of {id}");
+        return new CaClient(Channel(address, settings.CaRootCa, settings.AltCaHostname, settings.CaHeaders), settings.SecretTtl).FetchAsync;
+    }
+
+    private RpcChannel Channel(Uri address, string roots, string? serverName, IReadOnlyList<KeyValuePair<string, string>> headers)
+    {
+        var channel = new RpcChannel(new RpcChannelOptions
+        {
+            Address = address,
+            RootCertificates = roots == "SYSTEM" ? null : () => File.ReadAllText(roots),
+            ServerName = serverName,
+            CallMetadata = CallCredentials.FromFile(_settings.TokenPath, headers, _settings.ClusterId),
+            Clock = _clock,
+        });
+        _channels.Add(channel);
+        return channel;
+    }
+}
