@@ -15,7 +15,7 @@ internal static class CallFailure
             switch (inner)
             {
                 case RpcException known: return known;
-                case HttpProtocolException protocol: return OfReset(protocol);
+                case HttpProtocolException protocol: return OfProtocol(protocol);
                 case HttpRequestException { HttpRequestError: HttpRequestError.ConnectionError or HttpRequestError.NameResolutionError or HttpRequestError.SecureConnectionError } unreachable when InnerRpc(unreachable) is null:
                     return new RpcException(StatusCode.Unavailable, $"cannot connect: {Innermost(unreachable)}", problem) { IsConnectionFailure = true };
             }
@@ -54,16 +54,22 @@ internal static class CallFailure
 
     private static string? Value(HttpHeaders headers, string name) => headers.NonValidated.TryGetValues(name, out var values) ? values.First() : null;
 
-    private static RpcException OfReset(HttpProtocolException problem) =>
-        new(problem.ErrorCode switch
+    /// <summary>Of a stream the server reset, by its error code; of a connection that failed as a whole, UNAVAILABLE whatever the code.</summary>
+    private static RpcException OfProtocol(HttpProtocolException problem)
+    {
+        if (problem.ErrorCode == Http2NoError) return new RpcException(StatusCode.Unavailable, $"received prior goaway: {problem.Message}", problem);
+        // The type is the same for both, and so is everything else but the text (or its key, where texts are left out of the build).
+        if (!problem.Message.Contains("reset the stream", StringComparison.Ordinal) && !problem.Message.Contains("stream_error", StringComparison.Ordinal))
+            return new RpcException(StatusCode.Unavailable, $"transport is closing: {problem.Message}", problem);
+        return new RpcException(problem.ErrorCode switch
         {
             Http2RefusedStream => StatusCode.Unavailable,
-            Http2NoError when problem.Message.Contains("GOAWAY", StringComparison.Ordinal) => StatusCode.Unavailable,
             Http2Cancel => StatusCode.Cancelled,
             Http2EnhanceYourCalm => StatusCode.ResourceExhausted,
             Http2InadequateSecurity => StatusCode.PermissionDenied,
             _ => StatusCode.Internal,
-        }, problem.ErrorCode == Http2NoError ? $"received prior goaway: {problem.Message}" : problem.Message, problem);
+        }, problem.Message, problem);
+    }
 
     private static RpcException? InnerRpc(Exception? problem)
     {

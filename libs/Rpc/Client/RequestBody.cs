@@ -11,6 +11,9 @@ internal sealed class RequestBody : HttpContent
 
     public RequestBody() => Headers.ContentType = new MediaTypeHeaderValue("application/grpc");
 
+    /// <summary>Cancelled when this side gives up the call.</summary>
+    public CancellationToken Aborted { get; set; }
+
     /// <summary>Completes when bytes can be written.</summary>
     public Task<Stream> Opened => _opened.Task;
 
@@ -24,9 +27,18 @@ internal sealed class RequestBody : HttpContent
 
     protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context, CancellationToken cancellationToken)
     {
+        // The HTTP layer repeats a request that a closing server did not take; what was written to the first stream would be lost.
+        if (_opened.Task.IsCompleted) throw new RpcException(StatusCode.Unavailable, "received prior goaway: the server did not take the call");
         await stream.FlushAsync(cancellationToken);   // sends the headers now, not with the first message
         _opened.TrySetResult(stream);
-        await _completed.Task.WaitAsync(cancellationToken);
+        try
+        {
+            await _completed.Task.WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException) when (!Aborted.IsCancellationRequested)
+        {
+            // The server ended the stream. Why is known to the response, whose failure would be hidden behind this one.
+        }
     }
 
     protected override bool TryComputeLength(out long length)

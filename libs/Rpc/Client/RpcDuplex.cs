@@ -33,6 +33,7 @@ public sealed class RpcDuplex<TRequest, TResponse> : IAsyncDisposable
         _caller = caller;
         _deadline = deadline is { } limit ? new CancellationTokenSource(limit, options.Clock) : null;
         _abort = CancellationTokenSource.CreateLinkedTokenSource(caller, _deadline?.Token ?? CancellationToken.None);
+        body.Aborted = _abort.Token;
         _sending = http.SendAsync(request, _abort.Token);
         _ = _sending.ContinueWith(static (_, body) => ((RequestBody)body!).Abandon(), body, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
     }
