@@ -24,6 +24,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
     private readonly List<IDisposable> _owned = [];
     private DeltaDiscoveryServer? _discovery;
     private Task _running = Task.CompletedTask;
+    private int _isDisposed;
 
     private ControlPlaneProcess()
     {
@@ -135,6 +136,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
     /// <summary>Ends streams so that clients come back elsewhere at once, closes the ports, gives the lease back.</summary>
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _isDisposed, 1) != 0) return;
         Readiness.Wait("shutdown");
         _discovery?.Close();
         if (Listeners is not null)
@@ -143,7 +145,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             await Listeners.DisposeAsync();
         }
         await _stopping.CancelAsync();
-        await ((Task)_running).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         for (var i = _owned.Count - 1; i >= 0; i--) _owned[i].Dispose();
         _stopping.Dispose();
     }
