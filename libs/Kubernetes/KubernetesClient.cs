@@ -34,8 +34,6 @@ public sealed class KubernetesClient : IDisposable
         {
             BaseAddress = new Uri(root.EndsWith('/') ? root : root + "/"),
             Timeout = Timeout.InfiniteTimeSpan,
-            DefaultRequestVersion = HttpVersion.Version20,
-            DefaultVersionPolicy = HttpVersionPolicy.RequestVersionOrLower,
         };
         _http.DefaultRequestHeaders.UserAgent.Add(new ProductInfoHeaderValue(_options.Name, "1"));
     }
@@ -136,7 +134,8 @@ public sealed class KubernetesClient : IDisposable
 
     private async Task<HttpResponseMessage> SendOnceAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken)
     {
-        using var request = new HttpRequestMessage(method, path.TrimStart('/'));
+        using var request = new HttpRequestMessage(method, path.TrimStart('/')) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
+        request.Headers.Host = Connection.TlsServerName;   // the handler expects this name in the certificate, whatever its own options say
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
         if (_token is { } token) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Current());
         if (body is not null)

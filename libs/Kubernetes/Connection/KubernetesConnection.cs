@@ -9,7 +9,7 @@ public sealed record KubernetesConnection
     public required Uri Server { get; init; }
     /// <summary>The authorities the server's certificate must lead to; null: those of this machine.</summary>
     public X509Certificate2Collection? Authorities { get; init; }
-    /// <summary>Name expected in the server's certificate when it is not the host of <see cref="Server"/>.</summary>
+    /// <summary>Name expected in the server's certificate when it is not the host of <see cref="Server"/>; requests carry it as their host.</summary>
     public string? TlsServerName { get; init; }
     /// <summary>Takes any server certificate; only because a kubeconfig may ask for it.</summary>
     public bool SkipServerVerification { get; init; }
@@ -34,7 +34,7 @@ public sealed record KubernetesConnection
     /// <summary>The HTTP handler for this connection: HTTP/2 where the server offers it, dead peers noticed by ping within 45 s.</summary>
     internal SocketsHttpHandler CreateHandler()
     {
-        var tls = new SslClientAuthenticationOptions { TargetHost = TlsServerName };
+        var tls = new SslClientAuthenticationOptions();
 #pragma warning disable CA5359 // the user asked for it by insecure-skip-tls-verify
         if (SkipServerVerification) tls.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
 #pragma warning restore CA5359
