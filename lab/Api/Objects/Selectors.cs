@@ -207,6 +207,9 @@ public sealed class FieldSelector
         return new FieldSelector(terms);
     }
 
+    /// <summary>The same terms over renamed fields.</summary>
+    public FieldSelector Rename(Func<string, string> rename) => new([.. _terms.Select(t => (rename(t.Field), t.Equal, t.Value))]);
+
     /// <summary>Names of the fields asked for.</summary>
     public IEnumerable<string> Fields => _terms.Select(t => t.Field);
 

@@ -53,6 +53,7 @@ public static class KindRules
             o.Default("reclaimPolicy", "Delete");
             o.Default("volumeBindingMode", "Immediate");
         }),
+        [new("apiregistration.k8s.io", "apiservices")] = new DefaultsOnly(_ => { }, name: _ => null),
         [new("apiextensions.k8s.io", "customresourcedefinitions")] = new CustomResources.DefinitionRule(),
     };
 

@@ -36,6 +36,18 @@ public sealed partial class ClusterStore
     /// <summary>Called under the store's lock after every write; must only queue.</summary>
     public event Action<Change>? Changed;
 
+    /// <summary>Every stored object as if it had just been written.</summary>
+    internal IReadOnlyList<Change> Existing()
+    {
+        lock (_gate) return [.. _tables.SelectMany(t => t.Value.Objects.Select(o => new Change(t.Key, o.ResourceVersion(), null, o)))];
+    }
+
+    /// <summary>Resources that hold at least one object.</summary>
+    internal IReadOnlyList<GroupResource> Populated()
+    {
+        lock (_gate) return [.. _tables.Where(t => t.Value.Count > 0).Select(t => t.Key)];
+    }
+
     /// <summary>The newest resourceVersion.</summary>
     public long Revision
     {
