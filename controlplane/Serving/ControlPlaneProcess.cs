@@ -107,7 +107,11 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         var access = Own(new DiscoveryAccess(settings, callers.AuthenticateAsync, () => Readiness.IsReady, metrics, discoveryLog));
         _discovery = Own(new DeltaDiscoveryServer(
             publisher.Sources,
-            new DeltaDiscoveryOptions { Authorize = access.AdmitAsync, Rpc = new RpcServerOptions { MaxReceiveBytes = settings.MaxReceiveBytes, Clock = clock }, Clock = clock },
+            new DeltaDiscoveryOptions
+            {
+                Authorize = access.AdmitAsync, MaxStreamAge = settings.MaxStreamAge, Clock = clock,
+                Rpc = new RpcServerOptions { MaxReceiveBytes = settings.MaxReceiveBytes, Clock = clock },
+            },
             new DiscoveryMeasures(publisher, metrics, clock, discoveryLog)));
 
         // Ports.

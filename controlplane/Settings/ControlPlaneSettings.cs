@@ -44,6 +44,8 @@ public sealed record ControlPlaneSettings
     public TimeSpan DebounceMax { get; init; } = TimeSpan.FromSeconds(10);
     /// <summary>PILOT_MAX_REQUESTS_PER_SECOND: new discovery streams per second, over all clients.</summary>
     public double MaxStreamsPerSecond { get; init; } = Math.Min(15 + (5 * Environment.ProcessorCount), 100);
+    /// <summary><c>--keepaliveMaxServerConnectionAge</c>: a stream is ended after this long, so that clients spread over replicas; null never.</summary>
+    public TimeSpan? MaxStreamAge { get; init; }
     /// <summary>ISTIO_GPRC_MAXRECVMSGSIZE: bytes of one received message.</summary>
     public int MaxReceiveBytes { get; init; } = 4 * 1024 * 1024;
 
@@ -62,7 +64,7 @@ public sealed record ControlPlaneSettings
 
     /// <summary>LOG_FORMAT <c>json</c>.</summary>
     public bool LogsAsJson { get; init; }
-    /// <summary>LOG_LEVEL: error, warn, info, debug or trace.</summary>
+    /// <summary>LOG_LEVEL, or <c>--log_output_level</c> as in <c>default:info</c>: error, warn, info, debug or trace.</summary>
     public string LogLevel { get; init; } = "info";
 
     /// <summary>Every problem between settings, each naming them; empty when usable.</summary>
@@ -70,6 +72,7 @@ public sealed record ControlPlaneSettings
     {
         if (DebounceMax < DebounceQuiet) yield return $"PILOT_DEBOUNCE_MAX ({DebounceMax}) must not be shorter than PILOT_DEBOUNCE_AFTER ({DebounceQuiet}).";
         if (MaxStreamsPerSecond <= 0) yield return $"PILOT_MAX_REQUESTS_PER_SECOND is {MaxStreamsPerSecond}; expected a number above 0.";
+        if (MaxStreamAge < TimeSpan.FromSeconds(1)) yield return $"--keepaliveMaxServerConnectionAge is {MaxStreamAge}; expected at least 1s.";
         if (MaxReceiveBytes < 1024) yield return $"ISTIO_GPRC_MAXRECVMSGSIZE is {MaxReceiveBytes}; expected at least 1024 bytes.";
         if (DefaultCertificateLifetime <= TimeSpan.Zero || DefaultCertificateLifetime > MaxCertificateLifetime)
             yield return $"DEFAULT_WORKLOAD_CERT_TTL ({DefaultCertificateLifetime}) must be above 0 and not exceed MAX_WORKLOAD_CERT_TTL ({MaxCertificateLifetime}).";

@@ -48,6 +48,7 @@ internal sealed class SettingsReader
         DebounceQuiet = Duration("PILOT_DEBOUNCE_AFTER", _default.DebounceQuiet),
         DebounceMax = Duration("PILOT_DEBOUNCE_MAX", _default.DebounceMax),
         MaxStreamsPerSecond = Number("PILOT_MAX_REQUESTS_PER_SECOND", _default.MaxStreamsPerSecond),
+        MaxStreamAge = Flag("keepaliveMaxServerConnectionAge") is { } age ? Duration("--keepaliveMaxServerConnectionAge", age, TimeSpan.FromMinutes(30)) : null,
         MaxReceiveBytes = (int)Number("ISTIO_GPRC_MAXRECVMSGSIZE", _default.MaxReceiveBytes),
         TrustedNodeAccounts = List("CA_TRUSTED_NODE_ACCOUNTS", _default.TrustedNodeAccounts),
         DefaultCertificateLifetime = Duration("DEFAULT_WORKLOAD_CERT_TTL", _default.DefaultCertificateLifetime),
@@ -55,8 +56,8 @@ internal sealed class SettingsReader
         PluggedCaFolder = Text("ROOT_CA_DIR", _default.PluggedCaFolder),
         CustomHosts = List("ISTIOD_CUSTOM_HOST", _default.CustomHosts),
         SelfSignedKeyBits = (int)Number("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE", _default.SelfSignedKeyBits),
-        LogsAsJson = Choice("LOG_FORMAT", "text", "text", "json") == "json",
-        LogLevel = Choice("LOG_LEVEL", _default.LogLevel, "error", "warn", "info", "debug", "trace"),
+        LogsAsJson = Chosen(("LOG_FORMAT", Text("LOG_FORMAT", "text")), "text", "json") == "json",
+        LogLevel = Chosen(LevelFlag() is { } level ? ("--log_output_level", level) : ("LOG_LEVEL", Text("LOG_LEVEL", _default.LogLevel)), "error", "warn", "info", "debug", "trace"),
     };
 
     private string? Variable(string name) => _environment(name) is { Length: > 0 } value ? value : null;
@@ -66,12 +67,16 @@ internal sealed class SettingsReader
     private IReadOnlyList<string> List(string name, IReadOnlyList<string> otherwise) =>
         Variable(name)?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries) ?? otherwise;
 
-    private string Choice(string name, string otherwise, params string[] allowed)
+    private string Chosen((string Name, string Value) setting, params string[] allowed)
     {
-        var value = Text(name, otherwise).ToLowerInvariant();
-        if (!allowed.Contains(value)) _problems.Add($"{name} is '{value}'; expected {string.Join(", ", allowed)}.");
+        var value = setting.Value.ToLowerInvariant();
+        if (!allowed.Contains(value)) _problems.Add($"{setting.Name} is '{setting.Value}'; expected {string.Join(", ", allowed)}.");
         return value;
     }
+
+    /// <summary>The level of istiod's scope <c>default</c>; it has no others that we would know.</summary>
+    private string? LevelFlag() =>
+        Flag("log_output_level")?.Split(',').LastOrDefault(part => !part.Contains(':') || part.StartsWith("default:", StringComparison.Ordinal))?.Replace("default:", "");
 
     private bool Boolean(string name, bool otherwise)
     {
@@ -86,9 +91,10 @@ internal sealed class SettingsReader
         }
     }
 
-    private TimeSpan Duration(string name, TimeSpan otherwise)
+    private TimeSpan Duration(string name, TimeSpan otherwise) => Variable(name) is { } text ? Duration(name, text, otherwise) : otherwise;
+
+    private TimeSpan Duration(string name, string text, TimeSpan otherwise)
     {
-        if (Variable(name) is not { } text) return otherwise;
         if (GoDuration.TryParse(text, out var duration)) return duration;
         _problems.Add($"{name} is '{text}'; expected a duration such as 100ms, 10s or 24h.");
         return otherwise;

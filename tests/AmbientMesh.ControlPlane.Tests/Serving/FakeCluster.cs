@@ -21,6 +21,7 @@ internal sealed partial class FakeCluster : IAsyncDisposable
     private readonly WebApplication _app;
     private TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _version = 100;
+    private DirectoryInfo? _folder;
 
     private FakeCluster(WebApplication app) => _app = app;
 
@@ -31,6 +32,21 @@ internal sealed partial class FakeCluster : IAsyncDisposable
     public bool FailsReviews { get; set; }
 
     public KubernetesConnection Connection => new() { Server = new Uri(_app.Urls.First()) };
+
+    /// <summary>A kubeconfig leading here; it is deleted with the cluster.</summary>
+    public string WriteKubeconfig()
+    {
+        _folder ??= Directory.CreateTempSubdirectory("controlplane-test-");
+        var path = Path.Combine(_folder.FullName, "kubeconfig");
+        File.WriteAllText(path, $$"""
+            apiVersion: v1
+            kind: Config
+            current-context: test
+            contexts: [{name: test, context: {cluster: test} }]
+            clusters: [{name: test, cluster: {server: "{{Connection.Server}}"} }]
+            """);
+        return path;
+    }
 
     public static async Task<FakeCluster> StartAsync()
     {
@@ -84,6 +100,7 @@ internal sealed partial class FakeCluster : IAsyncDisposable
         await now.CancelAsync();
         await _app.StopAsync(now.Token);
         await _app.DisposeAsync();
+        _folder?.Delete(recursive: true);
     }
 
     private JsonObject Put(string resource, JsonObject item)

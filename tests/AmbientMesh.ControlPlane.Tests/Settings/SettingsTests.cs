@@ -24,7 +24,7 @@ public class SettingsTests
     public void Istiods_variables_and_flags_are_understood()
     {
         var (settings, problems) = Read(
-            "discovery --secureGRPCAddr=127.0.0.1:0 --grpcAddr= --monitoringAddr [::1]:1 --domain example.test",
+            "discovery --secureGRPCAddr=127.0.0.1:0 --grpcAddr= --monitoringAddr [::1]:1 --domain example.test --keepaliveMaxServerConnectionAge 30m --log_output_level=default:debug,ads:warn",
             ("CLUSTER_ID", "east"), ("CA_TRUSTED_NODE_ACCOUNTS", "istio-system/ztunnel, kube-system/ztunnel"), ("PILOT_DEBOUNCE_AFTER", "50ms"),
             ("PILOT_DEBOUNCE_MAX", "1m30s"), ("XDS_AUTH", "0"), ("DEFAULT_WORKLOAD_CERT_TTL", "1h"), ("LOG_FORMAT", "JSON"));
         Assert.Empty(problems);
@@ -32,6 +32,7 @@ public class SettingsTests
         Assert.Equal(["istio-system/ztunnel", "kube-system/ztunnel"], settings.TrustedNodeAccounts);
         Assert.Equal((50.0, 90_000.0), (settings.DebounceQuiet.TotalMilliseconds, settings.DebounceMax.TotalMilliseconds));
         Assert.Null(settings.PlaintextGrpc);
+        Assert.Equal((TimeSpan.FromMinutes(30), "debug"), (settings.MaxStreamAge!.Value, settings.LogLevel));
         Assert.Equal((new ListenAddress("127.0.0.1", 0), new ListenAddress("::1", 1)), (settings.SecureGrpc, settings.Monitoring));
     }
 
