@@ -120,7 +120,7 @@ public abstract partial class HboneConnection
             var stream = _tunnel.Find(streamId);
             if (stream is null && _tunnel.WasOpened(streamId))
             {
-                if (_tunnel._resetHere.Contains(streamId)) return;
+                if (_tunnel.WasResetHere(streamId)) return;
                 throw new ConnectionErrorException(ErrorCode.StreamClosed, $"HEADERS on closed stream {streamId}");
             }
             _tunnel.OnHeaders(streamId, stream, _fields, verdict, endStream);
@@ -134,7 +134,7 @@ public abstract partial class HboneConnection
             if (_tunnel.Find(streamId) is not { } stream)
             {
                 RequireOpened(streamId, FrameType.RstStream);
-                _resets.Spend();
+                if (!_tunnel.WasResetHere(streamId)) _idleFrames.Spend();   // both ends may reset at once
                 return;
             }
             if (!stream.CarriedData && _tunnel.IsServer) _resets.Spend();
@@ -207,7 +207,7 @@ public abstract partial class HboneConnection
         private void OnStrayFrame(int streamId, FrameType type)
         {
             RequireOpened(streamId, type);
-            if (_tunnel._resetHere.Contains(streamId)) return;
+            if (_tunnel.WasResetHere(streamId)) return;
             _resets.Spend();
             _tunnel.Writer.Reset(streamId, ErrorCode.StreamClosed);
         }

@@ -152,6 +152,11 @@ public abstract partial class HboneConnection
         lock (_streamsGate) return !_streams.ContainsKey(stream.Id);
     }
 
+    private bool WasResetHere(int streamId)
+    {
+        lock (_streamsGate) return _resetHere.Contains(streamId);
+    }
+
     private void LocalSideDone(HboneStream stream) => SideDone(stream, local: true);
 
     private protected void SideDone(HboneStream stream, bool local)

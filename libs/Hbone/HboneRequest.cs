@@ -41,6 +41,7 @@ public sealed class HboneRequest
     public TlsPeer? Peer => _connection.Peer;
     public HboneServerConnection Connection => _connection;
     public int StreamId => _stream.Id;
+    internal HboneStream Stream => _stream;
 
     /// <summary>Whether the asker has gone meanwhile, so that answering is no use.</summary>
     public bool IsGone => _stream.IsReset;
