@@ -61,6 +61,7 @@ public sealed class ApiServer : IAsyncDisposable
         var builder = WebApplication.CreateSlimBuilder(new WebApplicationOptions { Args = [] });
         builder.Logging.ClearProviders();
         builder.Services.Configure<HostOptions>(o => o.ShutdownTimeout = TimeSpan.FromSeconds(2));
+        builder.Services.AddSingleton<IHostLifetime, OwnerDecides>();
         if (Options.CreateListenSocket is { } createSocket)
             builder.WebHost.UseSockets(o => o.CreateBoundListenSocket = endpoint => createSocket(endpoint));
         builder.WebHost.ConfigureKestrel(k => Configure(k, serving));
@@ -94,6 +95,13 @@ public sealed class ApiServer : IAsyncDisposable
                 });
             });
         }
+    }
+
+    /// <summary>Signals belong to the process that holds the server, not to the web host.</summary>
+    private sealed class OwnerDecides : IHostLifetime
+    {
+        public Task WaitForStartAsync(CancellationToken cancellationToken) => Task.CompletedTask;
+        public Task StopAsync(CancellationToken cancellationToken) => Task.CompletedTask;
     }
 
     private static IPEndPoint Parse(string address)
