@@ -69,7 +69,8 @@ public sealed class RunningContainer
     {
         if (_initProcess == 0) throw new InvalidOperationException($"container {Spec.Name} is not running");
         var words = terminal ? ContainerScript.RightsWords(Spec) + " TERM=xterm" : ContainerScript.RightsWords(Spec);
-        var inside = $"cd {Shell.Quote(Spec.WorkingDirectory)} 2>/dev/null; exec {words} {Shell.Quote(command)}";
+        // setsid inside, so that the program is the leader of the terminal's session in its own pid namespace.
+        var inside = $"cd {Shell.Quote(Spec.WorkingDirectory)} 2>/dev/null; exec {(terminal ? "setsid --ctty --wait " : "")}{words} {Shell.Quote(command)}";
         var (namespaces, procs) = (Spec.HostPid ? "-m -n -u -i" : "-m -n -u -i -p", $"{_cgroups.Make(_cgroupPath)}/cgroup.procs");
         return ["sh", "-c", $"echo 0 > {procs}; exec nsenter -t {_initProcess} {namespaces} -- sh -c {Shell.Quote(inside)}"];
     }

@@ -1,4 +1,3 @@
-using System.Buffers;
 
 namespace AmbientMesh.Hbone;
 
@@ -105,7 +104,7 @@ public sealed class ByteRelay(ITransport first, ITransport second)
 
     private async Task CarryCopiedAsync(ITransport from, ITransport to, bool forward, Action<ITransport> now)
     {
-        var buffer = ArrayPool<byte>.Shared.Rent(CopyBytes);
+        var buffer = BytePool.Rent(CopyBytes);
         try
         {
             while (await from.ReadAsync(buffer) is > 0 and var count)
@@ -118,7 +117,7 @@ public sealed class ByteRelay(ITransport first, ITransport second)
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            BytePool.Return(buffer);
         }
     }
 

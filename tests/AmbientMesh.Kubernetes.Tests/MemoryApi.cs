@@ -25,6 +25,9 @@ public sealed class MemoryApi : IAsyncDisposable
     public ConcurrentQueue<SeenRequest> Requests => _api.All;
     public ChannelReader<SeenRequest> Seen => _api.Seen;
 
+    /// <summary>Paths of objects in the order in which they were created or changed, by whomever.</summary>
+    public Channel<string> Written { get; } = Channel.CreateUnbounded<string>();
+
     public static async Task<MemoryApi> StartAsync()
     {
         var api = new MemoryApi();
@@ -148,6 +151,7 @@ public sealed class MemoryApi : IAsyncDisposable
         if (path.Split("/namespaces/") is [_, var rest] && rest.Split('/') is [var ns, _, _]) meta["namespace"] = ns;
         _objects[path] = o;
         Tell(path, type, o);
+        Written.Writer.TryWrite(path);
     }
 
     private void Drop(string path)

@@ -1,4 +1,3 @@
-using System.Buffers;
 using System.Buffers.Binary;
 
 namespace AmbientMesh.Hbone;
@@ -50,7 +49,7 @@ internal sealed class RecordStream(ITransport transport) : Stream
         if (_read.Length < _readSize)
         {
             ReleaseRead();
-            _read = ArrayPool<byte>.Shared.Rent(_readSize);
+            _read = BytePool.Rent(_readSize);
         }
         _start = 0;
         _end = 0;
@@ -89,7 +88,7 @@ internal sealed class RecordStream(ITransport transport) : Stream
 
     private void ReleaseRead()
     {
-        if (_read.Length > 0) ArrayPool<byte>.Shared.Return(_read);
+        if (_read.Length > 0) BytePool.Return(_read);
         _read = [];
         _start = _end = 0;
     }

@@ -1,9 +1,8 @@
-using System.Buffers;
 
 namespace AmbientMesh.Hbone;
 
 /// <summary>A pooled piece of memory with a reference count: the connection reader fills it, streams may keep parts of it until they are consumed.</summary>
-/// <remarks>Per-byte speed: renting and releasing allocate nothing once warm. The array goes back to the shared pool with the last reference.</remarks>
+/// <remarks>Per-byte speed: renting and releasing allocate nothing once warm. The array goes back to the pool with the last reference.</remarks>
 internal sealed class Block
 {
     public const int Small = 16 * 1024;
@@ -28,7 +27,7 @@ internal sealed class Block
         {
             if (!Shells.TryPop(out block)) block = new Block();
         }
-        block.Array = ArrayPool<byte>.Shared.Rent(size);
+        block.Array = BytePool.Rent(size);
         block._references = 1;
         return block;
     }
@@ -40,7 +39,7 @@ internal sealed class Block
     public void Release()
     {
         if (Interlocked.Decrement(ref _references) != 0) return;
-        ArrayPool<byte>.Shared.Return(Array);
+        BytePool.Return(Array);
         Array = [];
         lock (Gate)
         {

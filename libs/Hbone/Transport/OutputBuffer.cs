@@ -36,9 +36,9 @@ internal sealed class OutputBuffer(int initialSize) : IBufferWriter<byte>
     public void Reserve(int bytes)
     {
         if (Free >= bytes) return;
-        var larger = ArrayPool<byte>.Shared.Rent(Math.Max(initialSize, Math.Max(Count + bytes, _array.Length * 2)));
+        var larger = BytePool.Rent(Math.Max(initialSize, Math.Max(Count + bytes, _array.Length * 2)));
         _array.AsSpan(0, Count).CopyTo(larger);
-        if (_array.Length > 0) ArrayPool<byte>.Shared.Return(_array);
+        if (_array.Length > 0) BytePool.Return(_array);
         _array = larger;
     }
 
@@ -48,7 +48,7 @@ internal sealed class OutputBuffer(int initialSize) : IBufferWriter<byte>
     public void Release()
     {
         Count = 0;
-        if (_array.Length > 0) ArrayPool<byte>.Shared.Return(_array);
+        if (_array.Length > 0) BytePool.Return(_array);
         _array = [];
     }
 }
