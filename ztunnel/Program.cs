@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel;
+using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.InPod;
 using Microsoft.Extensions.Logging;
@@ -11,12 +12,14 @@ switch (args.FirstOrDefault() ?? "proxy")
         Console.WriteLine($"ztunnel {ZtunnelApp.Version}");
         return 0;
     case "help" or "--help" or "-h":
-        Console.WriteLine("Usage: ztunnel [proxy|version|help]\nSettings come from the environment; see the README.");
+        Console.WriteLine("Usage: ztunnel [proxy|version|request [GET|POST] URL|help]\nSettings come from the environment; see the README.");
         return 0;
+    case "request":
+        await using (var output = Console.OpenStandardOutput()) return await AdminRequest.RunAsync(args[1..], output, Console.Error);
     case "proxy":
         break;
     case var other:
-        Console.Error.WriteLine($"\"{other}\" is no command; expected proxy, version or help.");
+        Console.Error.WriteLine($"\"{other}\" is no command; expected proxy, version, request or help.");
         return 1;
 }
 
