@@ -50,6 +50,13 @@ public sealed class HttpEndpoint : IAsyncDisposable
         return new HttpEndpoint([.. listeners], handle, log, clock);
     }
 
+    /// <summary>Serves on a socket that is bound already, of any kind (a Unix socket), and listens with it; owned by the endpoint.</summary>
+    public static HttpEndpoint StartOn(Socket bound, Func<HttpEndpointRequest, CancellationToken, ValueTask<HttpEndpointResponse>> handle, ILogger log, TimeProvider clock)
+    {
+        bound.Listen(128);
+        return new HttpEndpoint([bound], handle, log, clock);
+    }
+
     /// <summary>localhost of both families; only IPv4 when <paramref name="ipv6"/> is false.</summary>
     public static IReadOnlyList<IPEndPoint> Localhost(int port, bool ipv6) =>
         ipv6 ? [new IPEndPoint(IPAddress.Loopback, port), new IPEndPoint(IPAddress.IPv6Loopback, port)] : [new IPEndPoint(IPAddress.Loopback, port)];

@@ -23,11 +23,26 @@ public sealed class IpsetProbeExemptions(NetworkNamespace? host, Iptables iptabl
     {
         foreach (var (family, set, source) in Families)
         {
-            await IpSets.CreateEmptyAsync(host, set, family, cancellationToken);
+            await IpSets.CreateAsync(host, set, family, cancellationToken);
             var saved = await iptables.SaveAsync(host, family, cancellationToken);
             await iptables.RestoreAsync(host, family, Rules(saved, set, source), cancellationToken);
         }
     }
+
+    public async Task<bool> AreInstalledAsync(CancellationToken cancellationToken)
+    {
+        foreach (var (family, set, source) in Families)
+        {
+            if (await IpSets.ListAsync(host, set, cancellationToken) is null) return false;
+            var saved = (await iptables.SaveAsync(host, family, cancellationToken)).Split('\n');
+            if (Jumps(string.Join('\n', saved)).Count() != 1 || saved.Count(line => line.StartsWith($"-A {Chain} ", StringComparison.Ordinal)) != 1
+                || !saved.Any(line => line.Contains($"--match-set {set} dst", StringComparison.Ordinal) && line.Contains($"--to-source {source}", StringComparison.Ordinal)))
+                return false;
+        }
+        return true;
+    }
+
+    public bool Covers(IPAddress address) => Families.Any(family => family.Family == address.AddressFamily);
 
     public async Task AddAsync(string uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
     {
@@ -35,11 +50,11 @@ public sealed class IpsetProbeExemptions(NetworkNamespace? host, Iptables iptabl
             await IpSets.PutAsync(host, set, addresses.Where(a => a.AddressFamily == family).Select(a => new IpSetEntry(a, uid)), cancellationToken);
     }
 
-    public async Task RemoveAsync(string uid, CancellationToken cancellationToken)
+    public async Task RemoveAsync(string uid, IReadOnlyCollection<IPAddress> keep, CancellationToken cancellationToken)
     {
         foreach (var (_, set, _) in Families)
             foreach (var entry in await IpSets.ListAsync(host, set, cancellationToken) ?? [])
-                if (entry.Comment == uid) await IpSets.RemoveAsync(host, set, entry.Address, cancellationToken);
+                if (entry.Comment == uid && !keep.Contains(entry.Address)) await IpSets.RemoveAsync(host, set, entry.Address, cancellationToken);
     }
 
     public async Task<IReadOnlyDictionary<IPAddress, string>> ReadAsync(CancellationToken cancellationToken)

@@ -14,19 +14,33 @@ public sealed class NftProbeExemptions(NetworkNamespace? host, RedirectSettings 
     private const string Family = NftablesPodRules.Family;
     private const string Table = NftablesPodRules.NatTable;
 
-    public Task InstallAsync(CancellationToken cancellationToken) => Nftables.ApplyAsync(host, Script(), cancellationToken);
+    // One transaction: the table is made anew with the entries it had.
+    public async Task InstallAsync(CancellationToken cancellationToken)
+    {
+        var kept = string.Concat((await ReadAsync(cancellationToken)).Select(entry => Adding(entry.Key, entry.Value)));
+        await Nftables.ApplyAsync(host, Script() + kept, cancellationToken);
+    }
+
+    public async Task<bool> AreInstalledAsync(CancellationToken cancellationToken)
+    {
+        var listed = await Nftables.ListTableAsync(host, Family, Table, cancellationToken);
+        return listed is not null && listed.Contains($"snat ip to {settings.ProbeAddress}", StringComparison.Ordinal)
+            && (!settings.RedirectsIpv6 || listed.Contains($"snat ip6 to {settings.ProbeAddressV6}", StringComparison.Ordinal));
+    }
+
+    public bool Covers(IPAddress address) => SetOf(address) is not null;
 
     public async Task AddAsync(string uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
     {
         var owners = await ReadAsync(cancellationToken);
         var script = string.Concat(addresses.Where(a => SetOf(a) is not null).Select(a =>
-            $"{(owners.ContainsKey(a) ? $"delete element {Family} {Table} {SetOf(a)} {{ {a} }}\n" : "")}add element {Family} {Table} {SetOf(a)} {{ {a} comment \"{uid}\" }}\n"));
+            $"{(owners.ContainsKey(a) ? $"delete element {Family} {Table} {SetOf(a)} {{ {a} }}\n" : "")}{Adding(a, uid)}"));
         if (script.Length > 0) await Nftables.ApplyAsync(host, script, cancellationToken);
     }
 
-    public async Task RemoveAsync(string uid, CancellationToken cancellationToken)
+    public async Task RemoveAsync(string uid, IReadOnlyCollection<IPAddress> keep, CancellationToken cancellationToken)
     {
-        var own = (await ReadAsync(cancellationToken)).Where(entry => entry.Value == uid).Select(entry => entry.Key);
+        var own = (await ReadAsync(cancellationToken)).Where(entry => entry.Value == uid && !keep.Contains(entry.Key)).Select(entry => entry.Key);
         var script = string.Concat(own.Select(address => $"delete element {Family} {Table} {SetOf(address)} {{ {address} }}\n"));
         if (script.Length > 0) await Nftables.ApplyAsync(host, script, cancellationToken);
     }
@@ -70,6 +84,9 @@ public sealed class NftProbeExemptions(NetworkNamespace? host, RedirectSettings 
                 if (IPAddress.TryParse(text, out var address)) yield return (address, (string?)described?["comment"] ?? "");
             }
     }
+
+    private string Adding(IPAddress address, string uid) =>
+        SetOf(address) is { } set ? $"add element {Family} {Table} {set} {{ {address} comment \"{uid}\" }}\n" : "";
 
     private string? SetOf(IPAddress address) => address.AddressFamily switch
     {

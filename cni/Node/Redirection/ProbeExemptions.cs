@@ -6,17 +6,24 @@ namespace AmbientMesh.Cni.Node.Redirection;
 /// <remarks>Each entry belongs to a pod UID; a newer pod takes an address over, and only the owner's removal removes it.</remarks>
 public interface IProbeExemptions
 {
-    /// <summary>Empties the sets and writes the node's rules.</summary>
+    /// <summary>Writes sets and rules of the node; entries already there stay.</summary>
     /// <exception cref="IOException">The kernel refused.</exception>
     Task InstallAsync(CancellationToken cancellationToken);
+
+    /// <summary>Whether sets and rules are there.</summary>
+    /// <exception cref="IOException">They cannot be read.</exception>
+    Task<bool> AreInstalledAsync(CancellationToken cancellationToken);
+
+    /// <summary>Whether addresses of this family are exempted at all.</summary>
+    bool Covers(IPAddress address);
 
     /// <summary>Exempts the addresses for the pod.</summary>
     /// <exception cref="IOException">The kernel refused.</exception>
     Task AddAsync(string uid, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken);
 
-    /// <summary>Takes the pod's addresses out, as far as they are still its own.</summary>
+    /// <summary>Takes the pod's addresses out, as far as they are still its own, but for those in <paramref name="keep"/>.</summary>
     /// <exception cref="IOException">The kernel refused.</exception>
-    Task RemoveAsync(string uid, CancellationToken cancellationToken);
+    Task RemoveAsync(string uid, IReadOnlyCollection<IPAddress> keep, CancellationToken cancellationToken);
 
     /// <summary>Which pod owns which address now.</summary>
     /// <exception cref="IOException">The sets cannot be read.</exception>

@@ -9,6 +9,9 @@ namespace AmbientMesh.Cni.Node.Ztunnel;
 /// <param name="Namespace">Its network namespace; null when it was not found yet. Owned by <see cref="EnrolledPods"/>.</param>
 public sealed record EnrolledPod(string Uid, ObjectKey Key, string ServiceAccount, IReadOnlyList<IPAddress> Addresses, NetworkNamespace? Namespace)
 {
+    /// <summary>Every step of the enrolment is done: rules, ztunnel's yes, probe exemption, annotation.</summary>
+    public bool IsComplete { get; init; }
+
     public override string ToString() => $"{Key} ({Uid})";
 }
 

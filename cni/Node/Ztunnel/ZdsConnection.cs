@@ -97,13 +97,23 @@ public sealed class ZdsConnection : IDisposable
     internal async Task AddLockedAsync(EnrolledPod pod, CancellationToken cancellationToken)
     {
         if (pod.Namespace is not { } inside) throw new ZdsException($"the network namespace of {pod.Key} is not known", isRefusal: false);
+        var held = false;
         try
         {
+            inside.Handle.DangerousAddRef(ref held);   // a pod that is replaced meanwhile must not take the connection down
             await ExchangeLockedAsync(ZdsMessages.Add(pod.Uid, pod.Key.Name, pod.Key.Namespace, pod.ServiceAccount), inside.Handle, cancellationToken);
+        }
+        catch (ObjectDisposedException replaced)
+        {
+            throw new ZdsException($"{pod.Key} was replaced meanwhile", isRefusal: false, replaced);
         }
         catch (ArgumentException tooLong)
         {
             throw new ZdsException($"{pod.Key} cannot be handed to ztunnel: {tooLong.Message}", isRefusal: true, tooLong);
+        }
+        finally
+        {
+            if (held) inside.Handle.DangerousRelease();
         }
         lock (_gate) _served.Add(pod.Uid);
     }

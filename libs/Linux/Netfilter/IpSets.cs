@@ -10,10 +10,10 @@ public readonly record struct IpSetEntry(IPAddress Address, string Comment);
 /// <summary>ipsets of type <c>hash:ip</c> with comments. Source: <c>ipset(8)</c>.</summary>
 public static class IpSets
 {
-    /// <summary>Makes the set empty, creating it when absent.</summary>
+    /// <summary>Makes sure of the set; one that is there keeps its entries.</summary>
     /// <exception cref="ProgramFailedException">The kernel has no ip_set, or a set of that name has another type.</exception>
-    public static Task CreateEmptyAsync(NetworkNamespace? inside, string set, AddressFamily family, CancellationToken cancellationToken) =>
-        RestoreAsync(inside, $"create {set} hash:ip family {(family == AddressFamily.InterNetworkV6 ? "inet6" : "inet")} comment -exist\nflush {set}\n", cancellationToken);
+    public static Task CreateAsync(NetworkNamespace? inside, string set, AddressFamily family, CancellationToken cancellationToken) =>
+        RestoreAsync(inside, $"create {set} hash:ip family {(family == AddressFamily.InterNetworkV6 ? "inet6" : "inet")} comment -exist\n", cancellationToken);
 
     /// <summary>Adds the entries; an address already there gets the new comment.</summary>
     public static Task PutAsync(NetworkNamespace? inside, string set, IEnumerable<IpSetEntry> entries, CancellationToken cancellationToken)

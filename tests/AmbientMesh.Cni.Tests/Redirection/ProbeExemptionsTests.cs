@@ -30,7 +30,7 @@ public class ProbeExemptionsTests
         var source = ((IPEndPoint)accepted.RemoteEndPoint!).Address;
         Assert.Equal(v6 ? Backends.Settings.ProbeAddressV6 : Backends.Settings.ProbeAddress, source.IsIPv4MappedToIPv6 ? source.MapToIPv4() : source);
 
-        await exemptions.RemoveAsync("uid-1", Patience.Token);
+        await exemptions.RemoveAsync("uid-1", [], Patience.Token);
         Assert.Null(await ConnectAsync(pod.Node, PodAddress(v6), 8080));
     }
 
@@ -43,14 +43,14 @@ public class ProbeExemptionsTests
         await exemptions.AddAsync("old", s_addresses, Patience.Token);
         await exemptions.AddAsync("new", [PodV4], Patience.Token);
         Assert.Equal("new", (await exemptions.ReadAsync(Patience.Token))[PodV4]);
-        await exemptions.RemoveAsync("old", Patience.Token);
+        await exemptions.RemoveAsync("old", [], Patience.Token);
         Assert.Equal(["new"], (await exemptions.ReadAsync(Patience.Token)).Values);
-        await exemptions.RemoveAsync("new", Patience.Token);
+        await exemptions.RemoveAsync("new", [], Patience.Token);
         Assert.Empty(await exemptions.ReadAsync(Patience.Token));
     }
 
     [Theory, MemberData(nameof(All))]
-    public async Task Installing_again_starts_empty_and_uninstalling_leaves_nothing(string backend)
+    public async Task Installing_again_keeps_the_entries_and_uninstalling_leaves_nothing(string backend)
     {
         using var pod = await CreateAsync();
         var before = await RulesAsync(pod);
@@ -58,11 +58,15 @@ public class ProbeExemptionsTests
         await exemptions.InstallAsync(Patience.Token);
         await exemptions.AddAsync("uid-1", s_addresses, Patience.Token);
         var installed = await RulesAsync(pod);
+        Assert.True(await exemptions.AreInstalledAsync(Patience.Token));
         await exemptions.InstallAsync(Patience.Token);
-        Assert.Empty(await exemptions.ReadAsync(Patience.Token));
+        Assert.Equal(s_addresses.ToHashSet(), (await exemptions.ReadAsync(Patience.Token)).Keys.ToHashSet());
         Assert.Equal(installed, await RulesAsync(pod));
+        await exemptions.RemoveAsync("uid-1", [PodV4], Patience.Token);
+        Assert.Equal([PodV4], (await exemptions.ReadAsync(Patience.Token)).Keys);
         await exemptions.UninstallAsync(Patience.Token);
         await exemptions.UninstallAsync(Patience.Token);
+        Assert.False(await exemptions.AreInstalledAsync(Patience.Token));
         Assert.Equal(before, await RulesAsync(pod));
         Assert.Empty(await pod.ShAsync(pod.Node, "ipset list -n"));
     }

@@ -1,0 +1,8 @@
+namespace AmbientMesh.Cni.Node.Enrollment;
+
+/// <summary>A pod could not be enrolled or taken out; the message is what its owner reads.</summary>
+/// <param name="canRetry">Trying again soon may help; otherwise the pod or the node must change first, and the next verification tries again.</param>
+public sealed class EnrollmentException(string message, bool canRetry, Exception? inner = null) : Exception(message, inner)
+{
+    public bool CanRetry { get; } = canRetry;
+}

@@ -1,0 +1,150 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text.Json.Nodes;
+using AmbientMesh.Cni.Node.Redirection;
+using AmbientMesh.Cni.Node.Ztunnel;
+using AmbientMesh.Kubernetes;
+using AmbientMesh.Linux;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Cni.Node.Enrollment;
+
+/// <summary>Settings of the enrolment that hold for every pod.</summary>
+/// <param name="CapturesDns">Default of DNS capture.</param>
+internal sealed record EnrollmentDefaults(bool CapturesDns);
+
+/// <summary>Carries enrolment out: rules, ztunnel, probe exemption, annotation, in the order that fails closed. Source: reference 9.4.</summary>
+/// <remarks>One operation per pod at a time; the caller sees to it. Rules come first: a pod whose ztunnel has not answered yet is closed, not open.</remarks>
+internal sealed class PodEnroller(
+    PodRedirection redirection, RedirectSettings settings, IProbeExemptions probes, ZdsServer ztunnels, EnrolledPods pods,
+    ResourceClient<Pod> api, EnrollmentDefaults defaults, ILogger log)
+{
+    /// <summary>What the pod's annotations ask of the redirect rules.</summary>
+    /// <exception cref="EnrollmentException">They ask for the impossible, or the node's settings leave a family of the pod's addresses open.</exception>
+    public PodRedirectOptions Options(Pod pod, IReadOnlyList<IPAddress> addresses)
+    {
+        if (!PodRedirectOptions.TryRead(pod.Metadata.Annotations, defaults.CapturesDns, out var options, out var problem))
+            throw new EnrollmentException(problem, canRetry: false);
+        if (!settings.RedirectsIpv6 && addresses.FirstOrDefault(a => a.AddressFamily == AddressFamily.InterNetworkV6) is { } open)
+            throw new EnrollmentException($"it has the IPv6 address {open} and AMBIENT_IPV6 is false, so that its IPv6 traffic would be open", canRetry: false);
+        return options;
+    }
+
+    /// <summary>Enrols the pod in <paramref name="inside"/>, which is taken over.</summary>
+    /// <exception cref="EnrollmentException">A step failed; the steps before it stay, so the pod is closed rather than open.</exception>
+    public async Task EnrolAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    {
+        var record = new EnrolledPod(pod.Metadata.Uid ?? "", pod.Key, pod.Spec.ServiceAccountName ?? "default", addresses, inside);
+        await RedirectAsync(pod, inside, addresses, cancellationToken);
+        pods.Put(record);
+        await HandOverAsync(pod, record, cancellationToken);
+        await StepAsync("exempting its probes", () => probes.AddAsync(record.Uid, addresses, cancellationToken));
+        await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        await AnnotateAsync(pod, EnrollmentRules.Enabled, cancellationToken);
+        pods.Put(record with { IsComplete = true });
+        log.LogInformation("{Pod} is enrolled ({Backend})", pod.Key, redirection.BackendName);
+    }
+
+    /// <summary>Takes a running pod out of the mesh. The annotation stays until everything else is done.</summary>
+    /// <param name="inside">Its namespace; null when it was not found. The caller keeps it.</param>
+    /// <exception cref="EnrollmentException">A step failed; repeat.</exception>
+    public async Task TakeOutAsync(Pod pod, NetworkNamespace? inside, string reason, CancellationToken cancellationToken)
+    {
+        var uid = pod.Metadata.Uid ?? "";
+        await StepAsync("ending its probe exemption", () => probes.RemoveAsync(uid, [], cancellationToken));
+        if (inside is not null) await StepAsync("deleting its redirect rules", () => redirection.DeleteAsync(inside, cancellationToken));
+        await StepAsync("telling ztunnel", () => ztunnels.DeleteAsync(uid, cancellationToken));
+        await AnnotateAsync(pod, null, cancellationToken);
+        pods.Remove(uid);
+        log.LogInformation("{Pod} is taken out of the mesh: {Reason}", pod.Key, reason);
+    }
+
+    /// <summary>Forgets a pod that has ended.</summary>
+    /// <param name="annotated">The pod object, when it still exists and carries our annotation.</param>
+    /// <exception cref="EnrollmentException">A step failed; repeat.</exception>
+    public async Task ForgetAsync(string uid, ObjectKey key, Pod? annotated, CancellationToken cancellationToken)
+    {
+        await StepAsync("ending its probe exemption", () => probes.RemoveAsync(uid, [], cancellationToken));
+        await StepAsync("telling ztunnel", () => ztunnels.DeleteAsync(uid, cancellationToken));
+        pods.Remove(uid);
+        log.LogInformation("{Pod} has ended and is forgotten", key);
+        if (annotated is null) return;
+        try
+        {
+            await AnnotateAsync(annotated, null, cancellationToken);
+        }
+        catch (EnrollmentException e)
+        {
+            log.LogDebug("the annotation of the ended {Pod} stays: {Reason}", key, e.Message);
+        }
+    }
+
+    /// <summary>Exempts changed addresses.</summary>
+    /// <exception cref="EnrollmentException">The sets cannot be written.</exception>
+    public async Task RefreshAddressesAsync(EnrolledPod record, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    {
+        await StepAsync("exempting its probes", () => probes.AddAsync(record.Uid, addresses, cancellationToken));
+        await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        pods.Put(record with { Addresses = addresses });
+    }
+
+    /// <summary>Writes or (null) removes our annotation through the status subresource.</summary>
+    /// <exception cref="EnrollmentException">The API server refused or cannot be reached. A pod that is gone is no failure.</exception>
+    public async Task AnnotateAsync(Pod pod, string? value, CancellationToken cancellationToken)
+    {
+        var metadata = new JsonObject { ["annotations"] = new JsonObject { [EnrollmentRules.RedirectionAnnotation] = value } };
+        if (pod.Metadata.Uid is { } uid) metadata["uid"] = uid;   // not a later pod of the same name
+        try
+        {
+            await api.PatchAsync(pod.Namespace, pod.Name, Patch.Merge(new JsonObject { ["metadata"] = metadata }), null, cancellationToken, "status");
+        }
+        catch (KubernetesException e) when (e.IsNotFound || e.IsConflict)
+        {
+            log.LogDebug("{Pod} is gone; nothing to annotate", pod.Key);
+        }
+        catch (Exception e) when (e is KubernetesException or KubernetesConfigurationException)
+        {
+            throw new EnrollmentException($"writing its annotation failed: {e.Message}", canRetry: true, e);
+        }
+    }
+
+    /// <summary>Puts the redirect rules in place and nothing else.</summary>
+    /// <exception cref="EnrollmentException">The kernel refused, or the annotations ask for the impossible.</exception>
+    public async Task RedirectAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    {
+        var options = Options(pod, addresses);
+        try
+        {
+            await redirection.ApplyAsync(inside, options, cancellationToken);
+        }
+        catch (IOException e)
+        {
+            throw new EnrollmentException($"its redirect rules cannot be written: {e.Message}", canRetry: false, e);
+        }
+    }
+
+    private async Task HandOverAsync(Pod pod, EnrolledPod record, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await ztunnels.AddAsync(record, cancellationToken);
+        }
+        catch (ZdsException e)
+        {
+            await AnnotateAsync(pod, EnrollmentRules.Pending, cancellationToken);
+            throw new EnrollmentException($"ztunnel does not carry it yet: {e.Message}", canRetry: true, e);
+        }
+    }
+
+    private static async Task StepAsync(string step, Func<Task> work)
+    {
+        try
+        {
+            await work();
+        }
+        catch (IOException e)
+        {
+            throw new EnrollmentException($"{step} failed: {e.Message}", canRetry: true, e);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+using AmbientMesh.Cni.Node.Redirection;
+using AmbientMesh.Cni.Node.Ztunnel;
+using AmbientMesh.Kubernetes;
+using AmbientMesh.Linux;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Cni.Node.Enrollment;
+
+/// <summary>Brings one pod to where it should be: gathers, decides by <see cref="PodStep"/>, acts. Thread-safe; one operation per pod at a time.</summary>
+internal sealed class PodReconciler(
+    EnrollmentRules rules, Informer<Pod> podCache, Informer<Namespace> namespaces, EnrolledPods pods, PodEnroller enroller,
+    PodRedirection redirection, IProbeExemptions probes, ZdsServer ztunnels, PodNamespaceSearch search, UnenrolledPods unenrolled, ILogger log)
+{
+    private readonly SemaphoreSlim[] _locks = [.. Enumerable.Range(0, 64).Select(_ => new SemaphoreSlim(1))];
+
+    /// <summary>Looks at the live pod and does what is due.</summary>
+    /// <returns>False when it is worth trying again soon.</returns>
+    public async Task<bool> ReconcileAsync(ObjectKey key, CancellationToken cancellationToken)
+    {
+        using var alone = await AloneAsync(key, cancellationToken);
+        var pod = podCache.Get(key);
+        try
+        {
+            await ForgetEarlierAsync(key, pod?.Metadata.Uid, cancellationToken);
+            if (pod is null) return true;
+            if (namespaces.Get("", key.Namespace) is not { } ns) return false;
+            await ActAsync(pod, rules.Decide(pod, ns.Metadata.Labels), cancellationToken);
+            return true;
+        }
+        catch (EnrollmentException e)
+        {
+            log.LogError("{Pod}: {Reason}", key, e.Message);
+            if (pod is not null) unenrolled.Report(pod, e.Message);
+            return !e.CanRetry;
+        }
+    }
+
+    /// <summary>Enrols a pod that is being started, by the plugin's call.</summary>
+    /// <param name="inside">Taken over.</param>
+    /// <exception cref="EnrollmentException">It cannot be; its start must fail.</exception>
+    public async Task EnrolStartingAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<System.Net.IPAddress> addresses, CancellationToken cancellationToken)
+    {
+        using var alone = await AloneAsync(pod.Key, cancellationToken);
+        try
+        {
+            await enroller.EnrolAsync(pod, inside, addresses, cancellationToken);
+            unenrolled.Enrolled(pod);
+        }
+        catch (Exception e)
+        {
+            // The runtime takes this sandbox down and tries with another one.
+            if (pods.Get(pod.Metadata.Uid ?? "") is { } failed && failed.Namespace == inside) pods.Remove(failed.Uid);
+            inside.Dispose();
+            if (e is EnrollmentException) unenrolled.Report(pod, e.Message);
+            throw;
+        }
+    }
+
+    /// <summary>Looks at an enrolled pod as if for the first time and repairs what differs.</summary>
+    /// <returns>What was repaired; empty when nothing was.</returns>
+    public async Task<IReadOnlyList<string>> VerifyAsync(ObjectKey key, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<System.Net.IPAddress, string> exempt, CancellationToken cancellationToken)
+    {
+        using var alone = await AloneAsync(key, cancellationToken);
+        if (podCache.Get(key) is not { } pod || namespaces.Get("", key.Namespace) is not { } ns) return [];
+        if (!rules.Decide(pod, ns.Metadata.Labels).ShouldBeEnrolled || EnrollmentRules.HasEnded(pod) || PodStep.Addresses(pod) is not { Count: > 0 } addresses) return [];
+        try
+        {
+            var faults = await FaultsAsync(pod, addresses, processes, exempt, cancellationToken);
+            if (faults.Count > 0)
+            {
+                log.LogWarning("{Pod} is not enrolled as it should be: {Faults}", key, string.Join(", ", faults));
+                await EnrolFoundAsync(pod, addresses, processes, cancellationToken);
+            }
+            unenrolled.Enrolled(pod);
+            return faults;
+        }
+        catch (Exception e) when (e is EnrollmentException or IOException)
+        {
+            log.LogError("{Pod}: {Reason}", key, e.Message);
+            unenrolled.Report(pod, e.Message);
+            return [];
+        }
+    }
+
+    private async Task ActAsync(Pod pod, EnrollmentDecision decision, CancellationToken cancellationToken)
+    {
+        var uid = pod.Metadata.Uid ?? "";
+        var record = pods.Get(uid);
+        switch (PodStep.Decide(pod, decision, record))
+        {
+            case PodStep.Enrol:
+                await EnrolFoundAsync(pod, PodStep.Addresses(pod), search.Processes(), cancellationToken);
+                unenrolled.Enrolled(pod);
+                break;
+            case PodStep.RefreshAddresses:
+                await enroller.RefreshAddressesAsync(record!, PodStep.Addresses(pod), cancellationToken);
+                break;
+            case PodStep.TakeOut takeOut:
+                await TakeOutAsync(pod, record, takeOut.Reason, cancellationToken);
+                unenrolled.Forget(uid);
+                break;
+            case PodStep.Forget:
+                await enroller.ForgetAsync(uid, pod.Key, EnrollmentRules.Annotated(pod) is null ? null : pod, cancellationToken);
+                unenrolled.Forget(uid);
+                break;
+            case PodStep.Nothing when !decision.ShouldBeEnrolled:
+                unenrolled.Forget(uid);
+                break;
+        }
+    }
+
+    private async Task EnrolFoundAsync(Pod pod, IReadOnlyList<System.Net.IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, CancellationToken cancellationToken)
+    {
+        var inside = search.Find(pod.Metadata.Uid ?? "", addresses, processes)
+            ?? throw new EnrollmentException("its network namespace was not found among the node's processes", canRetry: true);
+        try
+        {
+            await enroller.EnrolAsync(pod, inside, addresses, cancellationToken);
+        }
+        catch
+        {
+            if (pods.Get(pod.Metadata.Uid ?? "")?.Namespace != inside) inside.Dispose();
+            throw;
+        }
+    }
+
+    private async Task TakeOutAsync(Pod pod, EnrolledPod? record, string reason, CancellationToken cancellationToken)
+    {
+        var found = search.Find(pod.Metadata.Uid ?? "", PodStep.Addresses(pod), search.Processes());
+        using (found) await enroller.TakeOutAsync(pod, found ?? record?.Namespace, reason, cancellationToken);
+    }
+
+    // A pod that was deleted, or whose name another pod has now.
+    private async Task ForgetEarlierAsync(ObjectKey key, string? presentUid, CancellationToken cancellationToken)
+    {
+        foreach (var earlier in pods.Of(key).Where(pod => pod.Uid != presentUid))
+        {
+            await enroller.ForgetAsync(earlier.Uid, key, null, cancellationToken);
+            unenrolled.Forget(earlier.Uid);
+        }
+    }
+
+    private async Task<List<string>> FaultsAsync(Pod pod, IReadOnlyList<System.Net.IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<System.Net.IPAddress, string> exempt, CancellationToken cancellationToken)
+    {
+        var uid = pod.Metadata.Uid ?? "";
+        if (pods.Get(uid) is not { Namespace: { } inside } record) return ["not enrolled"];
+        var faults = new List<string>();
+        using (var found = search.Find(uid, addresses, processes))
+            if (found is not null && found.Id != inside.Id) faults.Add("another network namespace");
+        if (await redirection.InspectAsync(inside, enroller.Options(pod, addresses), cancellationToken) is not RedirectionState.Intact and var state)
+            faults.Add($"redirect rules {state.ToString().ToLowerInvariant()}");
+        if (!ztunnels.Serves(uid)) faults.Add("not acknowledged by ztunnel");
+        if (addresses.Any(address => IsExemptible(address) && exempt.GetValueOrDefault(address) != uid)) faults.Add("probes not exempt");
+        if (EnrollmentRules.Annotated(pod) != EnrollmentRules.Enabled) faults.Add("not annotated");
+        if (!record.IsComplete && faults.Count == 0) faults.Add("enrolment incomplete");
+        return faults;
+
+        bool IsExemptible(System.Net.IPAddress address) => probes.Covers(address);
+    }
+
+    private async Task<Releasing> AloneAsync(ObjectKey key, CancellationToken cancellationToken)
+    {
+        var gate = _locks[(uint)key.GetHashCode() % _locks.Length];
+        await gate.WaitAsync(cancellationToken);
+        return new Releasing(gate);
+    }
+
+    private readonly struct Releasing(SemaphoreSlim gate) : IDisposable
+    {
+        public void Dispose() => gate.Release();
+    }
+}

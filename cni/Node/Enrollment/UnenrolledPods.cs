@@ -1,0 +1,46 @@
+using System.Collections.Concurrent;
+using AmbientMesh.Kubernetes;
+
+namespace AmbientMesh.Cni.Node.Enrollment;
+
+/// <summary>A pod that should be enrolled and is not.</summary>
+/// <param name="Since">When it was first found so.</param>
+public sealed record UnenrolledPod(string Uid, ObjectKey Key, string Reason, DateTimeOffset Since);
+
+/// <summary>The pods that should be enrolled and are not: shown in status and metric, told to their owners as Events. Never silent. Thread-safe.</summary>
+/// <param name="tell">Writes an Event on the pod: pod, is a warning, reason in CamelCase, message.</param>
+public sealed class UnenrolledPods(Action<Pod, bool, string, string> tell, TimeProvider clock)
+{
+    public const string FailedReason = "AmbientEnrollmentFailed";
+    public const string EnrolledReason = "AmbientEnrolled";
+
+    private readonly ConcurrentDictionary<string, UnenrolledPod> _pods = new();
+
+    public IReadOnlyList<UnenrolledPod> All => [.. _pods.Values.OrderBy(pod => pod.Key)];
+
+    public int Count => _pods.Count;
+
+    /// <summary>Notes a failure; the owner is told when the reason is a new one.</summary>
+    public void Report(Pod pod, string reason)
+    {
+        var uid = pod.Metadata.Uid ?? "";
+        var before = _pods.GetValueOrDefault(uid);
+        _pods[uid] = new UnenrolledPod(uid, pod.Key, reason, before?.Since ?? clock.GetUtcNow());
+        if (before?.Reason != reason) tell(pod, true, FailedReason, $"The pod should be in the mesh and is not: {reason}");
+    }
+
+    /// <summary>The pod is enrolled now; its owner is told when it was not before.</summary>
+    public void Enrolled(Pod pod)
+    {
+        if (_pods.TryRemove(pod.Metadata.Uid ?? "", out _)) tell(pod, false, EnrolledReason, "The pod's traffic is carried by the mesh.");
+    }
+
+    /// <summary>The pod is gone or no longer to be enrolled.</summary>
+    public void Forget(string uid) => _pods.TryRemove(uid, out _);
+
+    /// <summary>Forgets pods that no longer exist.</summary>
+    public void KeepOnly(Func<UnenrolledPod, bool> exists)
+    {
+        foreach (var pod in _pods.Values.Where(pod => !exists(pod))) _pods.TryRemove(pod.Uid, out _);
+    }
+}
