@@ -15,6 +15,18 @@ internal static class CaMaterial
 
     public static CertificateAuthority Load(string certificatePem, string keyPem, string chainPem, string rootPem, TimeProvider clock, IssuancePolicy policy)
     {
+        try
+        {
+            return LoadChecked(certificatePem, keyPem, chainPem, rootPem, clock, policy);
+        }
+        catch (CryptographicException problem)
+        {
+            throw new FormatException($"the CA certificates cannot be read: {problem.Message}", problem);
+        }
+    }
+
+    private static CertificateAuthority LoadChecked(string certificatePem, string keyPem, string chainPem, string rootPem, TimeProvider clock, IssuancePolicy policy)
+    {
         if (PemBlocks.Certificates(certificatePem) is not [var certificate, ..]) throw new FormatException("the CA certificate file holds no certificate");
         if (SignerRules.Problem(certificate) is { } problem) throw new FormatException($"the CA certificate cannot sign: {problem}");
         var key = CaKey.Parse(keyPem);

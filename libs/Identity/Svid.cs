@@ -52,10 +52,23 @@ public sealed class Svid
     /// <exception cref="FormatException">The leaf is not an SVID of <paramref name="expected"/>, or belongs to another key.</exception>
     public static Svid Create(X509Certificate2 leaf, IReadOnlyList<X509Certificate2> intermediates, TrustBundle roots, ECDsa key, SpiffeId expected)
     {
-        var ids = LeafRules.Read(leaf, SvidRules.IstioLax, out var reason);
+        var ids = Read(leaf, out var reason);
         if (reason is not null) throw new FormatException($"the CA's leaf is not an SVID: {reason}");
         if (!ids.Contains(expected)) throw new FormatException($"did not find expected SAN: {expected}; the leaf carries {string.Join(", ", ids)}");
         return new Svid(expected, WithKey(leaf, key), intermediates, roots);
+    }
+
+    private static IReadOnlyList<SpiffeId> Read(X509Certificate2 leaf, out string? reason)
+    {
+        try
+        {
+            return LeafRules.Read(leaf, SvidRules.IstioLax, out reason);
+        }
+        catch (CryptographicException problem)
+        {
+            reason = problem.Message;   // an extension that cannot be decoded
+            return [];
+        }
     }
 
     private static X509Certificate2 WithKey(X509Certificate2 leaf, ECDsa key)

@@ -103,7 +103,7 @@ internal sealed class TypeSubscription(IResourceSource source, Node node, DeltaR
             return;
         }
         foreach (var (name, resource) in now.Resources)
-            if (!_held.TryGetValue(name, out var held) || held.Version != resource.Version || resource.Version.Length == 0) delta.Resources.Add(resource.Wire);
+            if (!_held.TryGetValue(name, out var held) || held.Version != resource.Version || resource.Version.Length == 0) delta.Put(resource.Wire);
         foreach (var name in _held.Keys)
             if (!now.Resources.ContainsKey(name)) delta.Remove(name);
         _held.Clear();   // from here on the snapshot that was sent says what the client holds
@@ -116,7 +116,7 @@ internal sealed class TypeSubscription(IResourceSource source, Node node, DeltaR
         {
             if (had) delta.Remove(name);
         }
-        else if (!had || !old!.IsSameAs(current)) delta.Resources.Add(current.Wire);
+        else if (!had || !old!.IsSameAs(current)) delta.Put(current.Wire);
     }
 
     private void TakeNamed(ResourceSnapshot now, Delta delta)
@@ -127,7 +127,7 @@ internal sealed class TypeSubscription(IResourceSource source, Node node, DeltaR
             if (!_asked.Contains(name) && _held.TryGetValue(name, out var held) && held.Version == resource.Version && resource.Version.Length > 0) continue;
             if (!_asked.Contains(name) && resource.Version.Length == 0 && _sent is { } before && _held.ContainsKey(name)
                 && before.Resources.TryGetValue(resource.Name, out var old) && old.IsSameAs(resource)) continue;
-            delta.Resources.Add(resource.Named(name));
+            delta.Put(resource.Named(name));
             _held[name] = new Held(resource.Version, resource.Name);
         }
         foreach (var (name, held) in _held.Where(entry => !wanted.ContainsKey(entry.Key)).ToArray())
@@ -169,11 +169,15 @@ internal sealed class TypeSubscription(IResourceSource source, Node node, DeltaR
 /// <summary>What one push holds.</summary>
 internal sealed class Delta
 {
+    private readonly Dictionary<string, Resource> _resources = new(StringComparer.Ordinal);
     private readonly HashSet<string> _removed = new(StringComparer.Ordinal);
 
-    public List<Resource> Resources { get; } = [];
+    public IReadOnlyCollection<Resource> Resources => _resources.Values;
     public IReadOnlyCollection<string> Removed => _removed;
-    public bool IsEmpty => Resources.Count == 0 && _removed.Count == 0;
+    public bool IsEmpty => _resources.Count == 0 && _removed.Count == 0;
+
+    /// <summary>Once per name, also for a client that has the wildcard and asked by name besides.</summary>
+    public void Put(Resource resource) => _resources[resource.Name] = resource;
 
     public void Remove(string name) => _removed.Add(name);
 }
