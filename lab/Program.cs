@@ -1,2 +1,3 @@
-Console.Error.WriteLine("not built yet");
-return 1;
+using AmbientMesh.Lab.Commands;
+
+return await LabCommands.Root().Parse(args).InvokeAsync();

@@ -12,10 +12,10 @@ public sealed class LabMachines : IAsyncDisposable
 
     /// <param name="stateDirectory">The lab's folder; nodes get folders below it.</param>
     /// <exception cref="HostCommandException">A step failed; everything made so far is gone again.</exception>
-    public static async Task<LabMachines> CreateAsync(string stateDirectory, string imageDirectory, int nodeCount, CancellationToken cancellationToken)
+    public static async Task<LabMachines> CreateAsync(string stateDirectory, ImageStore images, int nodeCount, CancellationToken cancellationToken)
     {
         var making = Enumerable.Range(1, nodeCount)
-            .Select(n => NodeHost.CreateAsync($"node-{n}", n, Path.Combine(stateDirectory, "nodes", $"node-{n}"), imageDirectory, cancellationToken))
+            .Select(n => NodeHost.CreateAsync($"node-{n}", n, Path.Combine(stateDirectory, "nodes", $"node-{n}"), images, cancellationToken))
             .ToArray();
         var fabricMaking = Fabric.CreateAsync(cancellationToken);
         try

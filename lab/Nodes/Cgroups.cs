@@ -46,8 +46,21 @@ public sealed class Cgroups
     /// <summary>Removes it and what is below it as far as they are empty.</summary>
     public void Remove(string path) => RemoveFolder(Folder(path));
 
-    /// <summary>Removes everything of the lab.</summary>
-    public void RemoveAll() => RemoveFolder($"{_mount}{_root}");
+    /// <summary>Removes everything of the lab; false while a process is still in it.</summary>
+    public bool RemoveAll()
+    {
+        RemoveFolder($"{_mount}{_root}");
+        return !Directory.Exists($"{_mount}{_root}");
+    }
+
+    /// <summary>Every process of the lab's pods.</summary>
+    public IReadOnlyList<int> AllProcesses()
+    {
+        var root = $"{_mount}{_root}";
+        return Directory.Exists(root)
+            ? [.. Directory.EnumerateDirectories(root, "*", SearchOption.AllDirectories).SelectMany(d => Processes(d[root.Length..]))]
+            : [];
+    }
 
     private string Folder(string path) => $"{_mount}{_root}{path}";
 

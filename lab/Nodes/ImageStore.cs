@@ -22,7 +22,8 @@ public abstract record ImageLookup
 
 /// <summary>Maps image names to published folders: <c>ambientmesh/NAME[:tag]</c> is the folder NAME, <c>host/PROGRAM</c> a program of the machine.</summary>
 /// <param name="directory">The published folders as the machine sees them; bound into every node at <see cref="NodeHost.ImageRoot"/>.</param>
-public sealed class ImageStore(string directory)
+/// <param name="overrideDirectory">Folders that stand in for those of the same name; bound at <see cref="NodeHost.OverrideRoot"/>.</param>
+public sealed class ImageStore(string directory, string overrideDirectory = "/nonexistent")
 {
     private static readonly Dictionary<string, string> s_programs = new()
     {
@@ -30,6 +31,31 @@ public sealed class ImageStore(string directory)
     };
 
     public string Directory => directory;
+    public string OverrideDirectory => overrideDirectory;
+
+    /// <summary>Puts a foreign program in place of an image's own. A file stands alone in its folder under the image's program name.</summary>
+    /// <exception cref="FileNotFoundException">There is no such file or folder.</exception>
+    public void Replace(string image, string path)
+    {
+        var target = Path.Combine(overrideDirectory, image);
+        if (System.IO.Directory.Exists(path))
+        {
+            CopyFolder(path, target);
+            return;
+        }
+        if (!File.Exists(path)) throw new FileNotFoundException($"{path} does not exist; it was to take the place of {image}.", path);
+        System.IO.Directory.CreateDirectory(target);
+        var program = Path.Combine(target, s_programs.GetValueOrDefault(image, image));
+        File.Copy(path, program, overwrite: true);
+        File.SetUnixFileMode(program, (UnixFileMode)0x1ED);   // 0755
+    }
+
+    private static void CopyFolder(string source, string target)
+    {
+        System.IO.Directory.CreateDirectory(target);
+        foreach (var file in System.IO.Directory.GetFiles(source)) File.Copy(file, Path.Combine(target, Path.GetFileName(file)), overwrite: true);
+        foreach (var folder in System.IO.Directory.GetDirectories(source)) CopyFolder(folder, Path.Combine(target, Path.GetFileName(folder)));
+    }
 
     public ImageLookup Find(string name)
     {
@@ -43,11 +69,14 @@ public sealed class ImageStore(string directory)
         return owner switch
         {
             "host" => new ImageLookup.Found(new Image(null, [image], $"host://{image}")),
-            "ambientmesh" when System.IO.Directory.Exists(Path.Combine(directory, image)) =>
-                new ImageLookup.Found(new Image($"{NodeHost.ImageRoot}/{image}", [$"/app/{s_programs.GetValueOrDefault(image, image)}"], $"folder://{image}")),
+            "ambientmesh" when System.IO.Directory.Exists(Path.Combine(overrideDirectory, image)) => Folder(image, NodeHost.OverrideRoot),
+            "ambientmesh" when System.IO.Directory.Exists(Path.Combine(directory, image)) => Folder(image, NodeHost.ImageRoot),
             "ambientmesh" => new ImageLookup.Absent(
                 $"failed to pull and unpack image \"{name}\": there is no folder {image} in {directory} (publish it with './mesh images', or give its folder with --images)"),
             _ => new ImageLookup.Absent($"failed to pull and unpack image \"{name}\": the lab has no registry; it knows ambientmesh/NAME and host/PROGRAM"),
         };
     }
+
+    private static ImageLookup.Found Folder(string image, string root) =>
+        new(new Image($"{root}/{image}", [$"/app/{s_programs.GetValueOrDefault(image, image)}"], $"folder://{image}"));
 }

@@ -17,6 +17,9 @@ public sealed class NodeHost : IAsyncDisposable
     /// <summary>Where image folders are found inside a node.</summary>
     internal const string ImageRoot = "/.images";
 
+    /// <summary>Where folders are found that stand in for image folders.</summary>
+    internal const string OverrideRoot = "/.overrides";
+
     private static readonly string[] s_shared =
         ["/run", "/etc/cni/net.d", "/opt/cni/bin", "/var/lib/cni", "/var/lib/kubelet", "/var/log/pods", "/var/log/containers"];
 
@@ -41,13 +44,13 @@ public sealed class NodeHost : IAsyncDisposable
     public NetworkNamespace Network { get; }
 
     /// <param name="stateDirectory">A folder of the node alone; made here.</param>
-    /// <param name="imageDirectory">Published folders, bound read-only at <see cref="ImageRoot"/>.</param>
-    public static async Task<NodeHost> CreateAsync(string name, int number, string stateDirectory, string imageDirectory, CancellationToken cancellationToken)
+    /// <param name="images">Its folders are bound read-only.</param>
+    public static async Task<NodeHost> CreateAsync(string name, int number, string stateDirectory, ImageStore images, CancellationToken cancellationToken)
     {
         foreach (var folder in s_shared) Directory.CreateDirectory(Path.Combine(stateDirectory, "files", folder.TrimStart('/')));
         Directory.CreateDirectory(Path.Combine(stateDirectory, "files/run/netns"));
         var holder = HostCommand.Start(
-            ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "bash", "-c", Script(name, stateDirectory, imageDirectory)]);
+            ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "bash", "-c", Script(name, stateDirectory, images)]);
         await HolderReady.AwaitAsync(holder, $"node {name}", cancellationToken);
         return new NodeHost(name, number, stateDirectory, holder, ChildOf(holder.Id));
     }
@@ -74,24 +77,26 @@ public sealed class NodeHost : IAsyncDisposable
     public Task<string> CheckAsync(string[] command, string? input = null, CancellationToken cancellationToken = default) =>
         HostCommand.CheckAsync(Enter(command), input, cancellationToken);
 
-    private static string Script(string name, string state, string images) => $"""
+    private static string Script(string name, string state, ImageStore images) => $$"""
         set -e
-        S={Shell.Quote(state)}
+        S={{Shell.Quote(state)}}
         mount --make-rprivate /
         mkdir -p "$S/scratch"
         mount -t tmpfs -o mode=755 lab "$S/scratch"
         mkdir "$S/scratch/upper" "$S/scratch/work" "$S/scratch/root"
         R="$S/scratch/root"
         mount -t overlay overlay -o "lowerdir=/,upperdir=$S/scratch/upper,workdir=$S/scratch/work" "$R"
-        mkdir -p "$R{BaseRoot}" "$R{ImageRoot}"
-        mount --bind / "$R{BaseRoot}"
-        mount -o remount,bind,ro "$R{BaseRoot}"
-        if [ -d {Shell.Quote(images)} ]; then mount --bind {Shell.Quote(images)} "$R{ImageRoot}"; mount -o remount,bind,ro "$R{ImageRoot}"; fi
+        mkdir -p "$R{{BaseRoot}}"
+        mount --bind / "$R{{BaseRoot}}"
+        mount -o remount,bind,ro "$R{{BaseRoot}}"
+        bind() { mkdir -p "$R$2"; if [ -d "$1" ]; then mount --bind "$1" "$R$2"; mount -o remount,bind,ro "$R$2"; fi; }
+        bind {{Shell.Quote(images.Directory)}} {{ImageRoot}}
+        bind {{Shell.Quote(images.OverrideDirectory)}} {{OverrideRoot}}
         mount -t proc proc "$R/proc"
         mount -t sysfs sysfs "$R/sys"
         mount --rbind /sys/fs/cgroup "$R/sys/fs/cgroup"
         mount --rbind /dev "$R/dev"
-        for d in {string.Join(' ', s_shared)}; do mkdir -p "$R$d"; mount --bind "$S/files$d" "$R$d"; done
+        for d in {{string.Join(' ', s_shared)}}; do mkdir -p "$R$d"; mount --bind "$S/files$d" "$R$d"; done
         mkdir -p "$R/.old"
         cd "$R"
         pivot_root . .old
@@ -101,8 +106,8 @@ public sealed class NodeHost : IAsyncDisposable
         mount --make-rshared /
         mount --bind /run/netns /run/netns
         mount --make-shared /run/netns
-        hostname {Shell.Quote(name)}
-        {Fabric.NamespaceSysctls}
+        hostname {{Shell.Quote(name)}}
+        {{Fabric.NamespaceSysctls}}
         sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \
             net.bridge.bridge-nf-call-iptables=1 net.bridge.bridge-nf-call-ip6tables=1 net.ipv4.conf.all.route_localnet=1
         ip link set lo up

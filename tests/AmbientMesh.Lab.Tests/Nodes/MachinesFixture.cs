@@ -18,7 +18,7 @@ public sealed class MachinesFixture : IAsyncLifetime
     {
         Assert.SkipUnless(Syscalls.EffectiveUserId == 0, "Needs root: network and mount namespaces.");
         Cgroups = Cgroups.TryOpen(LabName) ?? throw new InvalidOperationException("no cgroup hierarchy");
-        _machines = await LabMachines.CreateAsync(StateDirectory, Path.Combine(StateDirectory, "images"), 2, Patience.Token);
+        _machines = await LabMachines.CreateAsync(StateDirectory, new ImageStore(Path.Combine(StateDirectory, "images")), 2, Patience.Token);
     }
 
     public async ValueTask DisposeAsync()
