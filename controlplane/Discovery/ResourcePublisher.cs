@@ -60,6 +60,7 @@ public sealed class ResourcePublisher : IDisposable
 
     private void Publish(TimeSpan waited)
     {
+        if (_last.Number > 0 && _changedAddresses.Count == 0 && _changedAuthorizations.Count == 0) return;   // an earlier publication took the change along
         var begun = _clock.GetTimestamp();
         var (policies, removedPolicies) = Take(_changedAuthorizations, _mesh.Authorizations);
         Authorizations.Update(policies.Select(p => XdsResource.Create(TypeUrls.Authorization, $"{p.Namespace}/{p.Name}", p, versioned: false)), removedPolicies);

@@ -37,9 +37,6 @@ public sealed class MeshCollections
         EndpointWorkloads = EndpointSlices.MapMany("endpoint workloads", (MeshAddress a) => a.Name, OfSlice);
         var services = TranslatedServices.MapMany("service addresses", (MeshAddress a) => a.Name, (_, service) => [MeshAddress.Of(service.Message)]);
         Addresses = new UnionCollection<string, MeshAddress>(graph, "addresses", [PodWorkloads, EndpointWorkloads, services]);
-        AddressesByAlias = Addresses.IndexBy("by alias", a => a.Aliases);
-        AddressesByNode = Addresses.IndexBy("by node", IEnumerable<string> (a) => a.Node.Length > 0 ? [a.Node] : []);
-        WorkloadsByService = Addresses.IndexBy("by service", a => a.Services);
         Authorizations = new SourceCollection<string, Authorization>(graph, "authorizations");
     }
 
@@ -55,15 +52,6 @@ public sealed class MeshCollections
 
     /// <summary>Everything of type <c>istio.workload.Address</c>, by resource name.</summary>
     public Collection<string, MeshAddress> Addresses { get; }
-
-    /// <summary>By <c>network/ip</c>.</summary>
-    public Index<string, string, MeshAddress> AddressesByAlias { get; }
-
-    /// <summary>Workloads by the node they run on.</summary>
-    public Index<string, string, MeshAddress> AddressesByNode { get; }
-
-    /// <summary>Workloads by the resource name of a service they belong to.</summary>
-    public Index<string, string, MeshAddress> WorkloadsByService { get; }
 
     /// <summary>Everything of type <c>istio.security.Authorization</c>, by <c>namespace/name</c>.</summary>
     public SourceCollection<string, Authorization> Authorizations { get; }
