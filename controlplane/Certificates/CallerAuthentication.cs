@@ -25,14 +25,18 @@ public sealed record CallerAuthenticationOptions
 
 /// <summary>Authenticates callers of discovery and of the CA by their ServiceAccount token (reference 6.3).</summary>
 /// <remarks>Thread-safe. The same token in many calls at once is reviewed once. Tokens are held only as hashes. When in doubt it refuses.</remarks>
+#pragma warning disable CA1001 // the semaphore holds nothing to dispose of as long as nobody asks for its wait handle
 public sealed class CallerAuthentication(KubernetesClient client, CallerAuthenticationOptions options)
+#pragma warning restore CA1001
 {
     private const string Scheme = "Bearer ";
     private const int MaxTokenLength = 16 * 1024;
     private const int MaxRemembered = 10_000;
+    private const int MaxReviewsAtOnce = 64;   // a flood of made-up tokens must not become a flood on the API server
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Review> _reviews = [];
+    private readonly SemaphoreSlim _slots = new(MaxReviewsAtOnce);
 
     /// <summary>Authenticates by the metadata of a call: <c>authorization</c> and <c>clusterid</c>.</summary>
     public Task<Authentication> AuthenticateAsync(RpcMetadata metadata, CancellationToken cancellationToken)
@@ -74,7 +78,7 @@ public sealed class CallerAuthentication(KubernetesClient client, CallerAuthenti
         try
         {
             using var timeout = new CancellationTokenSource(options.ReviewTimeout, client.Clock);
-            outcome = TokenJudgement.Judge(await client.ReviewTokenAsync(token, options.Audiences, timeout.Token), options.Audiences, options.TrustDomain);
+            outcome = TokenJudgement.Judge(await AskAsync(token, timeout.Token), options.Audiences, options.TrustDomain);
             goodFor = outcome is Authentication.Proven ? options.ProvenFor : options.RefusedFor;
         }
         catch (Exception e) when (e is KubernetesException or KubernetesConfigurationException or OperationCanceledException)
@@ -84,6 +88,19 @@ public sealed class CallerAuthentication(KubernetesClient client, CallerAuthenti
         var until = client.Clock.GetUtcNow() + goodFor;
         lock (_gate) review.GoodUntil = Expiry(token) is { } expiry && expiry < until ? expiry : until;
         return outcome;
+    }
+
+    private async Task<TokenReviewStatus> AskAsync(string token, CancellationToken cancellationToken)
+    {
+        await _slots.WaitAsync(cancellationToken);
+        try
+        {
+            return await client.ReviewTokenAsync(token, options.Audiences, cancellationToken);
+        }
+        finally
+        {
+            _slots.Release();
+        }
     }
 
     private void Forget(DateTimeOffset now)

@@ -18,7 +18,7 @@ internal sealed class ListReader<T>(ObjectKind<T> kind) where T : class
     {
         try
         {
-            using var list = JsonDocument.Parse(body);
+            using var list = JsonDocument.Parse(body, KubernetesJson.Documents);
             var meta = list.RootElement.TryGetProperty("metadata", out var m) ? m.Deserialize(KubernetesJson.Of<ListMeta>()) : null;
             if (!list.RootElement.TryGetProperty("items", out var items)) throw new JsonException("the answer has no items");
             if (!HasChunks) _resourceVersion = meta?.ResourceVersion ?? "";   // later chunks repeat the first one's

@@ -22,6 +22,9 @@ public sealed class MemoryApi : IAsyncDisposable
     /// <summary>Asked before each request; a code above 0 is answered instead.</summary>
     public Func<SeenRequest, int> Fault { get; set; } = _ => 0;
 
+    /// <summary>Awaited before each request is answered.</summary>
+    public Func<SeenRequest, Task> Hold { get; set; } = _ => Task.CompletedTask;
+
     public ConcurrentQueue<SeenRequest> Requests => _api.All;
     public ChannelReader<SeenRequest> Seen => _api.Seen;
 
@@ -59,6 +62,7 @@ public sealed class MemoryApi : IAsyncDisposable
 
     private async Task AnswerAsync(SeenRequest request, HttpContext context)
     {
+        await Hold(request);
         if (Fault(request) is > 0 and var code)
         {
             await context.StatusAsync(code, "Fault", "made to fail");

@@ -12,6 +12,11 @@ public static class KubernetesJson
 {
     public static JsonSerializerOptions Options { get; } = Create();
 
+    /// <summary>Levels of nesting that are read; more than any schema has, and bounded.</summary>
+    internal const int MaxDepth = 256;
+
+    internal static JsonDocumentOptions Documents { get; } = new() { MaxDepth = MaxDepth };
+
     /// <summary>Reader and writer of <typeparamref name="T"/>.</summary>
     /// <exception cref="InvalidOperationException"><typeparamref name="T"/> is not one of this library's objects.</exception>
     public static JsonTypeInfo<T> Of<T>() => (JsonTypeInfo<T>)Options.GetTypeInfo(typeof(T));
@@ -20,6 +25,7 @@ public static class KubernetesJson
     {
         var options = new JsonSerializerOptions(KubernetesJsonContext.Default.Options)
         {
+            MaxDepth = MaxDepth,
             TypeInfoResolver = KubernetesJsonContext.Default.WithAddedModifier(LeaveOutEmpty),
         };
         options.MakeReadOnly();

@@ -13,7 +13,7 @@ internal static class WatchReader
     /// <exception cref="KubernetesException">An ERROR event, as what its Status says; or a line that is no event.</exception>
     public static WatchEvent<T> Read<T>(ReadOnlySpan<byte> line, ObjectKind<T> kind, string what) where T : class
     {
-        var reader = new Utf8JsonReader(line);
+        var reader = new Utf8JsonReader(line, new JsonReaderOptions { MaxDepth = KubernetesJson.MaxDepth });
         try
         {
             using var json = JsonDocument.ParseValue(ref reader);

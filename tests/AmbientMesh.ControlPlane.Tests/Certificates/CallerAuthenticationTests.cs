@@ -81,6 +81,24 @@ public sealed class CallerAuthenticationTests
     }
 
     [Fact]
+    public async Task A_flood_of_made_up_tokens_does_not_become_one_on_the_API_server()
+    {
+        await using var world = await CaWorld.StartAsync();
+        var answered = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        world.Api.Hold = r => IsReview(r) ? answered.Task : Task.CompletedTask;
+        world.Api.Review = _ => new JsonObject { ["error"] = "made up" };
+        var asking = Task.WhenAll(Enumerable.Range(0, 300).Select(i => world.RefusedAsync(CaWorld.Request(), $"a.b.{i}")));
+        var reviews = 0;
+        while (reviews < 64)
+            if (IsReview(await world.Api.Seen.ReadAsync(Patience.Token))) reviews++;
+        Assert.False(world.Api.Seen.TryRead(out _));
+        answered.SetResult();
+        Assert.All(await Patience.Within(asking), r => Assert.Equal(Opaque, r.Detail));
+
+        static bool IsReview(AmbientMesh.Kubernetes.Tests.SeenRequest request) => request.Path.EndsWith("/tokenreviews", StringComparison.Ordinal);
+    }
+
+    [Fact]
     [Scenario("T-23")]
     public async Task A_token_is_not_believed_beyond_its_own_end()
     {
