@@ -143,6 +143,18 @@ public sealed class LoopbackTests
         Assert.Equal((StatusCode.InvalidArgument, "the first request names no node"), (failure.Code, failure.Detail));
     }
 
+    [Fact]
+    [Scenario("L4-131")]
+    public async Task One_type_left_unanswered_keeps_the_client_unsynced()
+    {
+        await using var server = await Loopback.StartSilentAsync(TypeUrls.Authorization);
+        await using var client = new RunningClient(server);
+        await Patience.Within(client.Discovery.Synced(TypeUrls.Address));
+        await client.Address.UntilAsync(h => h.Names.Length == 1);
+        Assert.False(client.Discovery.AllSynced.IsCompleted);
+        Assert.False(client.Discovery.Synced(TypeUrls.Authorization).IsCompleted);
+    }
+
     private sealed class Rejections(TaskCompletionSource<ResourceRejection> first) : DiscoveryObserver
     {
         public override void Rejected(Node node, ResourceRejection rejection) => first.TrySetResult(rejection);
