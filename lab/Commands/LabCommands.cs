@@ -62,8 +62,7 @@ internal static class LabCommands
             var paths = new LabPaths(parsed.GetValue(s_name)!);
             var options = new LabOptions(paths.Name, parsed.GetValue(s_nodes), Path.GetFullPath(parsed.GetValue(s_images)!), parsed.GetValue(s_kubeconfig) ?? paths.Kubeconfig,
                 parsed.GetValue(s_ztunnel), parsed.GetValue(port));
-            await new LabDaemon(options, line => Console.Out.WriteLine(line)).RunAsync();
-            return 0;
+            return await new LabDaemon(options, line => Console.Out.WriteLine(line)).RunAsync();
         });
         return command;
     }
