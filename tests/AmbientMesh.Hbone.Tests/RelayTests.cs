@@ -2,6 +2,11 @@ using System.Net.Sockets;
 
 namespace AmbientMesh.Hbone.Tests;
 
+/// <summary>Allocation is measured for the whole process, so nothing may run beside these.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public class Alone;
+
+[Collection(nameof(Alone))]
 public class RelayTests
 {
     private const int RoundBytes = 32 << 20;
