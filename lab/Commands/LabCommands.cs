@@ -13,7 +13,7 @@ internal static class LabCommands
 
     public static RootCommand Root()
     {
-        var root = new RootCommand("A Kubernetes-shaped cluster on this machine.") { Up(), Down(), Status(), Enter(), Serve() };
+        var root = new RootCommand("A Kubernetes-shaped cluster on this machine.") { Up(), Down(), Status(), Enter(), Demo(), Serve() };
         return root;
     }
 
@@ -49,6 +49,14 @@ internal static class LabCommands
         var words = new Argument<string[]>("command") { Description = "Program and arguments, after --.", Arity = ArgumentArity.OneOrMore };
         var command = new Command("enter", "Run a program on a node, or on the wire between them (network only).") { s_name, node, words };
         command.SetAction((parsed, cancellationToken) => LabEnter.RunAsync(parsed.GetValue(s_name)!, parsed.GetValue(node), parsed.GetValue(words)!, cancellationToken));
+        return command;
+    }
+
+    private static Command Demo()
+    {
+        var keep = new Option<bool>("--keep") { Description = "Leave the lab running and say how to look around." };
+        var command = new Command("demo", "Install the mesh with kubectl, enrol a namespace by a label, prove each claim on the wire.") { keep, s_images };
+        command.SetAction((parsed, cancellationToken) => AmbientMesh.Lab.Demo.DemoRun.RunAsync(parsed.GetValue(keep), parsed.GetValue(s_images)!, cancellationToken));
         return command;
     }
 
