@@ -133,6 +133,20 @@ public sealed class LoopbackTests
     }
 
     [Fact]
+    [Scenario("T-09")]
+    public async Task A_stream_on_which_nothing_is_asked_is_given_up()
+    {
+        var clock = new FakeTimeProvider();
+        await using var server = await Loopback.StartAsync(new DeltaDiscoveryOptions { Clock = clock });
+        using var channel = server.Channel();
+        await using var call = await channel.DuplexAsync(MeshMethods.DeltaAggregatedResources, cancellationToken: Patience.Token);
+        await clock.TimersArmedAsync(1, Patience.Token);
+        clock.Advance(TimeSpan.FromSeconds(10));
+        var failure = await Assert.ThrowsAsync<RpcException>(async () => await call.ReadAsync(Patience.Token));
+        Assert.Equal((StatusCode.DeadlineExceeded, "no request came within 10 s"), (failure.Code, failure.Detail));
+    }
+
+    [Fact]
     public async Task A_first_request_without_a_node_is_refused()
     {
         await using var server = await Loopback.StartAsync();
