@@ -157,6 +157,16 @@ public abstract partial class HboneConnection
         lock (_streamsGate) return _resetHere.Contains(streamId);
     }
 
+    /// <summary>Whether the peer has finished and our own end is queued: nothing but END_STREAM is left to send.</summary>
+    internal bool IsFinishing(HboneStream stream)
+    {
+        lock (_streamsGate)
+        {
+            if (!stream.RemoteDone) return false;
+        }
+        lock (Writer.Gate) return stream.SendFinished && stream.Pending.IsEmpty;
+    }
+
     private void LocalSideDone(HboneStream stream) => SideDone(stream, local: true);
 
     private protected void SideDone(HboneStream stream, bool local)

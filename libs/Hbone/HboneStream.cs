@@ -119,7 +119,8 @@ public sealed class HboneStream : ILendingTransport
     {
         if (_disposed) return ValueTask.CompletedTask;
         _disposed = true;
-        if (!_connection.IsDone(this)) Abort();
+        // Our END_STREAM may still be on its way out; a reset now would take the orderly end away from the peer.
+        if (!_connection.IsDone(this) && !_connection.IsFinishing(this)) Abort();
         Discard();
         return ValueTask.CompletedTask;
     }

@@ -31,7 +31,9 @@ public sealed class ConnectionTable
     public void CloseAll(CloseReason reason)
     {
         lock (_gate) _closed ??= reason;
-        foreach (var connection in Open) connection.Close(reason);
+        var open = Open;
+        foreach (var connection in open) connection.Mark(reason);
+        foreach (var connection in open) connection.End();
     }
 
     /// <summary>Completes when no connection is open.</summary>

@@ -38,7 +38,15 @@ public sealed class OpenConnection : IDisposable
     /// <summary>Ends it; the first reason counts.</summary>
     public void Close(CloseReason reason)
     {
-        if (Interlocked.CompareExchange(ref _reason, reason, null) is not null) return;
+        Mark(reason);
+        End();
+    }
+
+    /// <summary>Sets the reason without ending it yet, so that connections ended together all show it.</summary>
+    internal void Mark(CloseReason reason) => Interlocked.CompareExchange(ref _reason, reason, null);
+
+    internal void End()
+    {
         try
         {
             _closing.Cancel();

@@ -1,0 +1,96 @@
+using System.Net;
+using AmbientMesh.Identity;
+using AmbientMesh.Model;
+using AmbientMesh.Protocol.Ca;
+using AmbientMesh.Rpc;
+using AmbientMesh.Xds;
+using Google.Protobuf;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Logging;
+using Security = AmbientMesh.Protocol.Security;
+using Wds = AmbientMesh.Protocol.Wds;
+
+namespace AmbientMesh.Integration.Tests.Ztunnel;
+
+/// <summary>Discovery and CA over real TLS, fed by the test. The CA issues whatever is asked for; the node rule is the control plane's own test.</summary>
+public sealed class ControlPlaneStandIn : IAsyncDisposable
+{
+    private readonly WebApplication _server;
+    private readonly ResourceTable _addresses = new(TypeUrls.Address);
+    private readonly ResourceTable _policies = new(TypeUrls.Authorization);
+    private readonly DeltaDiscoveryServer _discovery;
+    private readonly string _folder = Directory.CreateTempSubdirectory("amz-cp-").FullName;
+    private readonly List<string> _requested = [];
+
+    private ControlPlaneStandIn()
+    {
+        Authority = CertificateAuthority.CreateSelfSigned("cluster.local", TimeProvider.System);
+        File.WriteAllText(RootFile, Authority.Roots.Pem);
+        _discovery = new DeltaDiscoveryServer([_addresses, _policies]);
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders();
+        builder.WebHost.UseKestrelHttpsConfiguration();
+        var certificate = Authority.IssueServerCertificate(["localhost"], [IPAddress.Loopback], TimeSpan.FromDays(1));
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            kestrel.UseRpcLimits();
+            kestrel.Listen(IPAddress.Loopback, 0, listen => listen.UseRpcTls(() => certificate));
+        });
+        _server = builder.Build();
+        _server.MapDeltaDiscovery(_discovery);
+        _server.MapRpcUnary(MeshMethods.CreateCertificate, IssueAsync);
+    }
+
+    public CertificateAuthority Authority { get; }
+    public string RootFile => Path.Combine(_folder, "root.pem");
+    public Uri Address { get; private set; } = null!;
+
+    /// <summary>Null lets the CA answer; otherwise it refuses with this.</summary>
+    public volatile RpcException? CaRefusal;
+
+    /// <summary>Identities certificates were asked for, in order.</summary>
+    public IReadOnlyList<string> Requested
+    {
+        get { lock (_requested) return [.. _requested]; }
+    }
+
+    public static async Task<ControlPlaneStandIn> StartAsync()
+    {
+        var plane = new ControlPlaneStandIn();
+        await plane._server.StartAsync(Patience.Token);
+        var bound = new Uri(plane._server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        plane.Address = new Uri($"https://localhost:{bound.Port}");
+        return plane;
+    }
+
+    public void Put(Wds.Workload workload) => Update(_addresses, workload.Uid, new Wds.Address { Workload = workload });
+    public void Put(Wds.Service service) => Update(_addresses, $"{service.Namespace}/{service.Hostname}", new Wds.Address { Service = service });
+    public void Put(Security.Authorization policy) => Update(_policies, $"{policy.Namespace}/{policy.Name}", policy);
+    public void RemovePolicy(string name) => _policies.Update([], [name]);
+    public void RemoveAddress(string name) => _addresses.Update([], [name]);
+
+    public async ValueTask DisposeAsync()
+    {
+        _discovery.Close();
+        await _server.StopAsync(CancellationToken.None);
+        await _server.DisposeAsync();
+        _discovery.Dispose();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    private static void Update(ResourceTable table, string name, IMessage body) => table.Update([XdsResource.Create(table.TypeUrl, name, body)]);
+
+    private Task<IstioCertificateResponse> IssueAsync(IstioCertificateRequest request, RpcServerContext context)
+    {
+        var asked = request.Metadata.Fields["ImpersonatedIdentity"].StringValue;
+        lock (_requested) _requested.Add(asked);
+        if (CaRefusal is { } refusal) throw refusal;
+        if (!SpiffeId.TryParse(asked, out var id) || Authority.Issue(request.Csr, id, TimeSpan.FromSeconds(request.ValidityDuration)) is not IssuanceOutcome.Issued issued)
+            throw new RpcException(StatusCode.InvalidArgument, "not issued");
+        return Task.FromResult(new IstioCertificateResponse { CertChain = { issued.CertificateChain } });
+    }
+}

@@ -1,0 +1,199 @@
+using System.Net;
+using System.Net.Security;
+using System.Net.Sockets;
+using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using AmbientMesh.Identity;
+using AmbientMesh.Model;
+using AmbientMesh.Protocol.Security;
+using Google.Protobuf.WellKnownTypes;
+using PolicyAction = AmbientMesh.Protocol.Security.Action;
+using PolicyMessage = AmbientMesh.Protocol.Security.Authorization;
+using Wds = AmbientMesh.Protocol.Wds;
+
+namespace AmbientMesh.Integration.Tests.Ztunnel;
+
+/// <summary>What the HBONE port of a captured pod answers to peers, good and bad.</summary>
+public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
+{
+    private async Task<int> AskAsync(string authority)
+    {
+        await using var tunnel = await HbonePeer.ConnectAsync(mesh.Plane, mesh.Plain, mesh.Server);
+        return await HbonePeer.AskAsync(tunnel, authority);
+    }
+
+    private async Task<string> RefusedHandshakeAsync(SslClientAuthenticationOptions options)
+    {
+        await using var tls = new SslStream(new NetworkStream(await HbonePeer.DialAsync(mesh.Plain, TestMesh.At(mesh.Server, 15008)), ownsSocket: true));
+        options.RemoteCertificateValidationCallback = Anyone;
+        options.ApplicationProtocols ??= [SslApplicationProtocol.Http2];
+        var failure = await Assert.ThrowsAnyAsync<Exception>(async () =>
+        {
+            await tls.AuthenticateAsClientAsync(options, Patience.Token);
+            await tls.WriteAsync("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"u8.ToArray(), Patience.Token);
+            if (await tls.ReadAsync(new byte[1], Patience.Token) == 0) throw new IOException("closed");
+        });
+        return failure.ToString();
+    }
+
+    // The server's proof is not what these tests are about.
+    private static bool Anyone(object sender, X509Certificate? certificate, X509Chain? chain, SslPolicyErrors errors) => certificate is not null;
+
+    [Fact, Scenario("L4-070")]
+    public async Task A_request_that_is_no_connect_is_answered_400()
+    {
+        var svid = mesh.Plane.Authority.IssueSvid(HbonePeer.Default);
+        using var client = new HttpClient(new SocketsHttpHandler
+        {
+            ConnectCallback = async (_, cancellation) => new NetworkStream(await HbonePeer.DialAsync(mesh.Plain, TestMesh.At(mesh.Server, 15008)), ownsSocket: true),
+            SslOptions = new SslClientAuthenticationOptions { ClientCertificateContext = svid.CertificateContext, RemoteCertificateValidationCallback = Anyone },
+        }) { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        var answer = await client.GetAsync($"https://{mesh.Server.V4}:15008/", Patience.Token);
+        Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
+        await mesh.Far.Log.LineAsync("connection failed", "error=\"expected method CONNECT, got GET\"");
+    }
+
+    [Fact, Scenario("L4-071")]
+    public async Task Another_address_than_the_pods_is_answered_400()
+    {
+        Assert.Equal(400, await AskAsync($"{mesh.Neighbour.V4}:8080"));
+        await mesh.Far.Log.LineAsync("connection failed", "direction=\"inbound\"", $"error=\"ip mismatch: {mesh.Server.V4} != {mesh.Neighbour.V4}\"");
+    }
+
+    [Fact, Scenario("L4-072", "L4-073", "L4-074")]
+    public async Task A_hostname_is_resolved_with_the_services_ports()
+    {
+        mesh.Plane.Put(new Wds.Service { Name = "echo", Namespace = "default", Hostname = "echo.default.svc.cluster.local", Ports = { new Wds.Port { ServicePort = 80, TargetPort = 8080 }, new Wds.Port { ServicePort = 81 }, new Wds.Port { ServicePort = 82 } } });
+        mesh.Plane.Put(TestMesh.WorkloadOf(mesh.Server, "n2", hbone: true, w => w.Services["default/echo.default.svc.cluster.local"] = new Wds.PortList { Ports = { new Wds.Port { ServicePort = 81, TargetPort = 8080 } } }));
+        await Patience.Within(mesh.Far.App.Mesh.WhenAsync(m => m.FindWorkload("Kubernetes//Pod/default/server") is { Services.Length: 1 } w ? w : null, Patience.Token).AsTask());
+        await Patience.Within(mesh.Far.App.Mesh.WhenAsync(m => m.FindService(new ServiceName("default", "echo.default.svc.cluster.local")), Patience.Token).AsTask());
+        Assert.Equal(200, await AskAsync("echo.default.svc.cluster.local:80"));
+        Assert.Equal(200, await AskAsync("echo.default.svc.cluster.local:81"));
+        Assert.Equal(503, await AskAsync("echo.default.svc.cluster.local:82"));
+        Assert.Equal(503, await AskAsync("nosuch.default.svc.cluster.local:80"));
+        await mesh.Far.Log.LineAsync("error=\"no service or workload for hostname: nosuch.default.svc.cluster.local\"");
+        await mesh.Far.Log.LineAsync("error=\"requested service echo.default.svc.cluster.local:82 found, but cannot resolve port\"");
+    }
+
+    [Theory, Scenario("L4-075")]
+    [InlineData(15001)]
+    [InlineData(15006)]
+    [InlineData(15008)]
+    public async Task The_proxys_own_ports_are_answered_503(int port) => Assert.Equal(503, await AskAsync($"{mesh.Server.V4}:{port}"));
+
+    [Fact, Scenario("L4-076")]
+    public async Task A_port_without_a_listener_is_answered_503_and_counted_as_failed()
+    {
+        Assert.Equal(503, await AskAsync($"{mesh.Server.V4}:9"));
+        await mesh.Far.MetricReachesAsync(1, "istio_tcp_connections_failed_total", "reporter=\"destination\"", "response_flags=\"CONNECT\"", "source_principal=\"spiffe://cluster.local/ns/default/sa/plain\"");
+    }
+
+    [Fact, Scenario("L4-077")]
+    public async Task A_client_of_another_trust_domain_is_refused_in_the_handshake()
+    {
+        var foreign = mesh.Plane.Authority.IssueSvid(new SpiffeId("other.domain", "default", "plain"));
+        Assert.NotEmpty(await RefusedHandshakeAsync(new SslClientAuthenticationOptions { ClientCertificateContext = foreign.CertificateContext }));
+        await mesh.Far.Log.LineAsync("connection failed", "tls handshake error", "other.domain");
+    }
+
+    [Fact, Scenario("L4-078")]
+    public async Task A_client_without_a_certificate_is_refused_in_the_handshake()
+    {
+        Assert.NotEmpty(await RefusedHandshakeAsync(new SslClientAuthenticationOptions()));
+        await mesh.Far.Log.LineAsync("connection failed", "tls handshake error", "no certificate");
+    }
+
+    [Fact]
+    public async Task A_client_of_another_authority_is_refused_in_the_handshake()
+    {
+        var other = CertificateAuthority.CreateSelfSigned("cluster.local", TimeProvider.System).IssueSvid(HbonePeer.Default);
+        Assert.NotEmpty(await RefusedHandshakeAsync(new SslClientAuthenticationOptions { ClientCertificateContext = other.CertificateContext }));
+        await mesh.Far.Log.LineAsync("connection failed", "tls handshake error", "does not chain to the trust bundle");
+    }
+
+    [Fact]
+    public async Task Tls_1_2_is_refused()
+    {
+        var svid = mesh.Plane.Authority.IssueSvid(HbonePeer.Default);
+        Assert.Contains("protocol version", await RefusedHandshakeAsync(new SslClientAuthenticationOptions { ClientCertificateContext = svid.CertificateContext, EnabledSslProtocols = SslProtocols.Tls12 }), StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Fact, Scenario("L4-079")]
+    public async Task Bytes_that_are_no_tls_are_refused_before_any_policy()
+    {
+        using var client = await PodClient.ConnectAsync(mesh.Plain, TestMesh.At(mesh.Server, 15008));
+        var stream = client.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\n\r\n"), Patience.Token);
+        var answer = new byte[1024];
+        var count = await stream.ReadAsync(answer, Patience.Token);
+        Assert.True(count is 0 or 7, $"{count} bytes");   // nothing, or a TLS alert
+        await mesh.Far.Log.LineAsync("connection failed", $"src.addr={mesh.Plain.V4}", "tls handshake error");
+    }
+
+    [Fact, Scenario("L4-080")]
+    public async Task A_server_that_is_not_who_it_must_be_gets_no_byte()
+    {
+        // Discovery says "liar" is at the address of a pod whose proxy proves to be "honest".
+        var honest = await mesh.EnrollAsync("honest", mesh.Far);
+        mesh.Add(PodServer.Echo(honest, 8080));
+        mesh.Plane.Put(TestMesh.WorkloadOf(honest, "n2", hbone: true));
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, TestMesh.At(honest, 8080)));
+        mesh.Plane.RemoveAddress("Kubernetes//Pod/default/honest");
+        mesh.Plane.Put(TestMesh.WorkloadOf(honest, "n3", hbone: true, w => { w.Uid = "Kubernetes//Pod/default/liar"; w.Name = w.ServiceAccount = w.WorkloadName = "liar"; }));
+        await Patience.Within(mesh.Near.App.Mesh.WhenAsync(m => m.FindWorkload("Kubernetes//Pod/default/liar"), Patience.Token).AsTask());
+        Assert.True(await PodClient.FailsAsync(mesh.Client, TestMesh.At(honest, 8080)));
+        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_failed_total", "reporter=\"source\"", "destination_workload=\"liar\"", "response_flags=\"CONNECT\"");
+    }
+
+    [Fact, Scenario("L4-091", "L4-092", "L4-103")]
+    public async Task A_policy_that_comes_later_closes_what_it_denies_and_nothing_else()
+    {
+        var guarded = await mesh.EnrollAsync("guarded", mesh.Far, w => w.AuthorizationPolicies.Add("default/no-client"));
+        mesh.Add(PodServer.Echo(guarded, 8080));
+        using var denied = await PodClient.ConnectAsync(mesh.Client, TestMesh.At(guarded, 8080));
+        using var allowed = await PodClient.ConnectAsync(mesh.Neighbour, TestMesh.At(guarded, 8080));
+        await PingAsync(denied);
+        await PingAsync(allowed);
+
+        var byClient = new Match { Principals = { new StringMatch { Exact = "cluster.local/ns/default/sa/client" } } };
+        mesh.Plane.Put(new PolicyMessage { Name = "no-client", Namespace = "default", Action = PolicyAction.Deny, Scope = Scope.WorkloadSelector, Rules = { new Rule { Clauses = { new Clause { Matches = { byClient } } } } } });
+        await mesh.Far.Log.LineAsync("connection complete", "dst.workload=\"guarded\"", "error=\"connection closed due to policy change\"");
+        Assert.True(await IsEndedAsync(denied));
+        await PingAsync(allowed);
+        Assert.True(await PodClient.FailsAsync(mesh.Client, TestMesh.At(guarded, 8080)));
+        await mesh.Near.Log.LineAsync("connection complete", "dst.workload=\"guarded\"", "error=\"http status: 401 Unauthorized\"");
+        mesh.Plane.RemovePolicy("default/no-client");
+    }
+
+    [Fact, Scenario("L4-095", "L4-098")]
+    public async Task A_strict_workload_refuses_plain_tcp_and_serves_mutual_tls()
+    {
+        var unauthenticated = new Match { NotPrincipals = { new StringMatch { Presence = new Empty() } } };
+        mesh.Plane.Put(new PolicyMessage { Name = "istio_converted_static_strict", Namespace = "istio-system", Action = PolicyAction.Deny, Scope = Scope.WorkloadSelector, Rules = { new Rule { Clauses = { new Clause { Matches = { unauthenticated } } } } } });
+        await Patience.Within(mesh.Far.App.Mesh.WhenAsync(m => m.FindPolicy(new PolicyName("istio-system", "istio_converted_static_strict")), Patience.Token).AsTask());
+        var strict = await mesh.EnrollAsync("strict", mesh.Far, w => w.AuthorizationPolicies.Add("istio-system/istio_converted_static_strict"));
+        mesh.Add(PodServer.Echo(strict, 8080));
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, TestMesh.At(strict, 8080)));
+        Assert.True(await PodClient.FailsAsync(mesh.Plain, TestMesh.At(strict, 8080)));
+        await mesh.Far.Log.LineAsync("connection complete", "dst.workload=\"strict\"", "error=\"connection closed due to policy rejection: explicitly denied by: istio-system/istio_converted_static_strict\"");
+    }
+
+    private static async Task PingAsync(TcpClient client)
+    {
+        await client.GetStream().WriteAsync("x"u8.ToArray(), Patience.Token);
+        Assert.Equal(1, await client.GetStream().ReadAsync(new byte[1], Patience.Token));
+    }
+
+    private static async Task<bool> IsEndedAsync(TcpClient client)
+    {
+        try
+        {
+            return await client.GetStream().ReadAsync(new byte[1], Patience.Token) == 0;
+        }
+        catch (IOException)
+        {
+            return true;
+        }
+    }
+}

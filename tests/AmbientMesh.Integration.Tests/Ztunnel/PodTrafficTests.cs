@@ -1,0 +1,157 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+
+namespace AmbientMesh.Integration.Tests.Ztunnel;
+
+/// <summary>Traffic between pods in namespaces, through real redirect rules, proxies and TLS.</summary>
+public sealed class PodTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
+{
+    private static IPEndPoint At(PodNamespace pod, int port = 8080) => TestMesh.At(pod, port);
+
+    [Fact, Scenario("L4-002", "L4-006")]
+    public async Task Pods_on_two_nodes_talk_over_mutual_tls_and_the_wire_carries_nothing_else()
+    {
+        var secret = $"secret-{Guid.NewGuid():n}";
+        await using var capture = await mesh.Network.CaptureAsync();
+        Assert.Equal(secret, await PodClient.CallAsync(mesh.Client, At(mesh.Server), secret));
+
+        var outbound = await mesh.Near.Log.LineAsync("connection complete", "direction=\"outbound\"", $"dst.hbone_addr={At(mesh.Server)}");
+        var inbound = await mesh.Far.Log.LineAsync("connection complete", "direction=\"inbound\"", $"dst.hbone_addr={At(mesh.Server)}");
+        Assert.Contains($"src.workload=\"client\" src.namespace=\"default\" src.identity=\"spiffe://cluster.local/ns/default/sa/client\" src.cluster=\"Kubernetes\" dst.addr={mesh.Server.V4}:15008", outbound);
+        Assert.Contains($"src.identity=\"spiffe://cluster.local/ns/default/sa/client\"", inbound);
+        Assert.Contains($"bytes_sent={secret.Length} bytes_recv={secret.Length}", inbound);
+        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"source\"", "destination_workload=\"server\"", "connection_security_policy=\"mutual_tls\"", "response_flags=\"-\"");
+        await mesh.Far.MetricReachesAsync(1, "istio_tcp_connections_opened_total", "reporter=\"destination\"", "source_principal=\"spiffe://cluster.local/ns/default/sa/client\"", "connection_security_policy=\"mutual_tls\"");
+
+        var wire = await capture.StopAsync();
+        Assert.Equal(-1, wire.AsSpan().IndexOf(Encoding.ASCII.GetBytes(secret)));
+        Assert.True(wire.AsSpan().IndexOf((byte[])[0x17, 0x03, 0x03]) > 0, "no TLS record was seen: the capture proves nothing");
+        Assert.Contains(mesh.ServerApp.Peers, peer => peer.Address.Equals(mesh.Client.V4));
+    }
+
+    [Fact, Scenario("L4-001")]
+    public async Task Pods_on_one_node_use_a_tunnel_as_well()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, At(mesh.Neighbour)));
+        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"source\"", "destination_workload=\"neighbour\"", "mutual_tls");
+        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"destination\"", "destination_workload=\"neighbour\"", "mutual_tls");
+    }
+
+    [Fact, Scenario("L4-177")]
+    public async Task IPv6_goes_the_same_way()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, new IPEndPoint(mesh.Server.V6, 8080)));
+        await mesh.Near.Log.LineAsync("connection complete", $"dst.addr=[{mesh.Server.V6}]:15008", "direction=\"outbound\"");
+        Assert.Contains(mesh.ServerApp.Peers, peer => peer.Address.Equals(mesh.Client.V6));
+    }
+
+    [Fact, Scenario("L4-003")]
+    public async Task A_pod_outside_the_mesh_is_reached_in_plain_tcp()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, At(mesh.Plain)));
+        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"source\"", "destination_workload=\"plain\"", "connection_security_policy=\"unknown\"");
+    }
+
+    [Fact, Scenario("L4-004")]
+    public async Task A_pod_outside_the_mesh_is_served_and_seen_with_its_address()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Plain, At(mesh.Server)));
+        await mesh.Far.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"destination\"", "source_workload=\"plain\"", "source_principal=\"unknown\"", "connection_security_policy=\"unknown\"");
+        Assert.Contains(mesh.ServerApp.Peers, peer => peer.Address.Equals(mesh.Plain.V4));
+    }
+
+    [Fact, Scenario("L4-005", "L4-010")]
+    public async Task An_unknown_address_is_passed_through_without_labels()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, At(mesh.Stranger)));
+        var line = await mesh.Near.Log.LineAsync("connection complete", $"dst.addr={At(mesh.Stranger)}", "direction=\"outbound\"");
+        Assert.DoesNotContain("dst.workload", line);
+    }
+
+    [Fact, Scenario("L4-007")]
+    public async Task An_application_on_loopback_only_is_not_reached()
+    {
+        mesh.Add(PodServer.Echo(mesh.Server, 8099, IPAddress.Loopback));
+        Assert.True(await PodClient.FailsAsync(mesh.Client, At(mesh.Server, 8099)));
+        await mesh.Near.Log.LineAsync("connection complete", $"dst.hbone_addr={At(mesh.Server, 8099)}", "error=\"http status: 503 Service Unavailable\"");
+        await mesh.Far.Log.LineAsync("connection complete", $"dst.hbone_addr={At(mesh.Server, 8099)}", "error=\"connection failed: Connection refused (os error 111)\"");
+    }
+
+    [Fact, Scenario("L4-008")]
+    public async Task A_pod_calling_its_own_address_is_left_alone()
+    {
+        var before = mesh.ServerApp.Peers.Count;
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Server, At(mesh.Server)));
+        Assert.Contains(mesh.ServerApp.Peers.Skip(before), peer => peer.Address.Equals(mesh.Server.V4));
+        Assert.DoesNotContain(mesh.Far.Log.Lines, line => line.Contains($"src.addr={mesh.Server.V4}:", StringComparison.Ordinal) && line.Contains("direction=\"outbound\"", StringComparison.Ordinal));
+    }
+
+    [Fact, Scenario("L4-011")]
+    public async Task A_protocol_in_which_the_server_speaks_first_works()
+    {
+        mesh.Add(PodServer.Start(mesh.Server, 8021, IPAddress.IPv6Any, async stream => await stream.WriteAsync("220 ready"u8.ToArray(), CancellationToken.None)));
+        using var client = await PodClient.ConnectAsync(mesh.Client, At(mesh.Server, 8021));
+        using var reader = new StreamReader(client.GetStream());
+        Assert.Equal("220 ready", await reader.ReadToEndAsync(Patience.Token));
+    }
+
+    [Fact, Scenario("L4-012")]
+    public async Task A_client_that_finished_gets_a_large_reply_whole()
+    {
+        var reply = new byte[8 << 20];
+        Random.Shared.NextBytes(reply);
+        mesh.Add(PodServer.Start(mesh.Server, 8022, IPAddress.IPv6Any, async served =>
+        {
+            await served.CopyToAsync(Stream.Null, CancellationToken.None);
+            await served.WriteAsync(reply, CancellationToken.None);
+        }));
+        using var client = await PodClient.ConnectAsync(mesh.Client, At(mesh.Server, 8022));
+        var stream = client.GetStream();
+        await stream.WriteAsync("request"u8.ToArray(), Patience.Token);
+        client.Client.Shutdown(SocketShutdown.Send);
+        var received = new MemoryStream();
+        await stream.CopyToAsync(received, Patience.Token);
+        Assert.True(received.ToArray().AsSpan().SequenceEqual(reply));
+    }
+
+    [Fact, Scenario("L4-013")]
+    public async Task Two_pods_do_not_share_a_tunnel()
+    {
+        var before = mesh.Far.Metric("istio_tcp_sockets_open", "destination");
+        var clients = new[] { await mesh.EnrollAsync("twin-a", mesh.Near), await mesh.EnrollAsync("twin-b", mesh.Near) };
+        foreach (var client in clients)
+            for (var i = 0; i < 3; i++) Assert.Equal("ping", await PodClient.CallAsync(client, At(mesh.Server)));
+        Assert.Equal(before + 2, mesh.Far.Metric("istio_tcp_sockets_open", "destination"));
+    }
+
+    [Fact, Scenario("L4-014")]
+    public async Task More_than_a_hundred_connections_take_a_second_tunnel_and_none_is_refused()
+    {
+        var client = await mesh.EnrollAsync("busy", mesh.Near);
+        var before = mesh.Far.Metric("istio_tcp_sockets_open", "destination");
+        var open = await Task.WhenAll(Enumerable.Range(0, 130).Select(async _ =>
+        {
+            var connection = await PodClient.ConnectAsync(client, At(mesh.Server));
+            await connection.GetStream().WriteAsync("x"u8.ToArray(), Patience.Token);
+            Assert.Equal(1, await connection.GetStream().ReadAsync(new byte[1], Patience.Token));
+            return connection;
+        }));
+        Assert.Equal(before + 2, mesh.Far.Metric("istio_tcp_sockets_open", "destination"));
+        foreach (var connection in open) connection.Dispose();
+    }
+
+    [Fact, Scenario("L4-083", "L4-085")]
+    public async Task The_proxys_own_ports_lead_nowhere()
+    {
+        foreach (var port in (int[])[15001, 15006, 15008])
+        {
+            Assert.True(await PodClient.FailsAsync(mesh.Client, new IPEndPoint(IPAddress.Loopback, port)), $"own loopback {port}");
+            Assert.True(await PodClient.FailsAsync(mesh.Plain, At(mesh.Server, port)), $"from outside {port}");
+        }
+        foreach (var port in (int[])[15000, 15020, 15021, 15080])
+            await Assert.ThrowsAsync<SocketException>(() => PodClient.CallAsync(mesh.Client, new IPEndPoint(IPAddress.Loopback, port)));
+        await mesh.Near.Log.LineAsync("connection failed", "dst.addr=127.0.0.1:15001", "direction=\"outbound\"", "error=\"attempted recursive call to ourselves\"");
+        await mesh.Far.Log.LineAsync("connection failed", $"dst.addr={mesh.Server.V4}:15006", "direction=\"inbound\"", "error=\"attempted recursive call to ourselves\"");
+    }
+}
