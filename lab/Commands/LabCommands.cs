@@ -13,7 +13,7 @@ internal static class LabCommands
 
     public static RootCommand Root()
     {
-        var root = new RootCommand("A Kubernetes-shaped cluster on this machine.") { Up(), Down(), Status(), Enter(), Serve() };
+        var root = new RootCommand("A Kubernetes-shaped cluster on this machine.") { Up(), Down(), Status(), Enter(), Demo(), Serve() };
         return root;
     }
 
@@ -52,6 +52,14 @@ internal static class LabCommands
         return command;
     }
 
+    private static Command Demo()
+    {
+        var keep = new Option<bool>("--keep") { Description = "Leave the lab running and say how to look around." };
+        var command = new Command("demo", "Install the mesh with kubectl, enrol a namespace by a label, prove each claim on the wire.") { keep, s_images };
+        command.SetAction((parsed, cancellationToken) => AmbientMesh.Lab.Demo.DemoRun.RunAsync(parsed.GetValue(keep), parsed.GetValue(s_images)!, cancellationToken));
+        return command;
+    }
+
     private static Command Serve()
     {
         var port = new Option<int>("--api-port") { Description = "Port of the API server on loopback." };
@@ -62,8 +70,7 @@ internal static class LabCommands
             var paths = new LabPaths(parsed.GetValue(s_name)!);
             var options = new LabOptions(paths.Name, parsed.GetValue(s_nodes), Path.GetFullPath(parsed.GetValue(s_images)!), parsed.GetValue(s_kubeconfig) ?? paths.Kubeconfig,
                 parsed.GetValue(s_ztunnel), parsed.GetValue(port));
-            await new LabDaemon(options, line => Console.Out.WriteLine(line)).RunAsync();
-            return 0;
+            return await new LabDaemon(options, line => Console.Out.WriteLine(line)).RunAsync();
         });
         return command;
     }

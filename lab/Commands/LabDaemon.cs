@@ -26,8 +26,8 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
     private readonly LabPaths _paths = new(options.Name);
     private readonly DateTimeOffset _startedAt = TimeProvider.System.GetUtcNow();
 
-    /// <summary>Runs until SIGTERM or SIGINT; leaves nothing but the state directory, which the caller of <c>down</c> removes.</summary>
-    public async Task RunAsync()
+    /// <summary>Runs until SIGTERM or SIGINT, with 0; 1 when the lab cannot be made or breaks. Leaves nothing but the state directory, which the caller of <c>down</c> removes.</summary>
+    public async Task<int> RunAsync()
     {
         using var ending = new CancellationTokenSource();
         using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, s => End(s, ending));
@@ -42,6 +42,13 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
         {
             progress("ended");
         }
+        catch (Exception failed) when (failed is IOException or InvalidOperationException or ArgumentException or ApiException or SocketException)
+        {
+            progress($"failed: {failed.Message}");
+            await Console.Error.WriteLineAsync(failed.StackTrace);
+            return 1;
+        }
+        return 0;
     }
 
     private string ApiUrl => $"https://127.0.0.1:{options.ApiPort}";

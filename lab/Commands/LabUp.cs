@@ -123,6 +123,6 @@ internal static class LabUp
     private static async Task<string> LastWordsAsync(LabPaths paths)
     {
         var lines = await File.ReadAllLinesAsync(paths.Log);
-        return lines.LastOrDefault(l => l.Contains("Exception:", StringComparison.Ordinal)) ?? lines.LastOrDefault() ?? "it said nothing";
+        return lines.LastOrDefault(l => l.StartsWith("failed: ", StringComparison.Ordinal)) ?? lines.LastOrDefault() ?? "it said nothing";
     }
 }

@@ -34,6 +34,25 @@ public sealed class DemoScreen(IAnsiConsole console)
         console.MarkupLineInterpolated($"   {(holds ? "✓" : "✗")} [bold]{claim}[/]: {how}");
     }
 
+    public void Failed(string why)
+    {
+        console.WriteLine();
+        console.MarkupLineInterpolated($"[red]The demo stopped:[/] {why}");
+    }
+
+    public void LookAround(string lab, string kubeconfig)
+    {
+        console.WriteLine();
+        console.MarkupLineInterpolated($"The lab is left running. Look around:");
+        Line($"export KUBECONFIG={kubeconfig}");
+        Line("kubectl get pods -A -o wide");
+        Line("kubectl label namespace shop istio.io/dataplane-mode=ambient");
+        Line("kubectl logs -n shop deploy/client --tail=5 -f");
+        Line("kubectl logs -n istio-system ds/ztunnel | grep access");
+        Line($"./mesh lab enter --name {lab} -- tcpdump -ni fabric0 -A     (the wire between the nodes)");
+        Line($"./mesh lab down --name {lab}                               (removes everything)");
+    }
+
     public void Summary()
     {
         var table = new Table().RoundedBorder().AddColumn("proof").AddColumn("").AddColumn("how it was seen");

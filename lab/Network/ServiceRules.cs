@@ -35,25 +35,25 @@ internal static class ServiceRules
               chain services {
             {{dispatch}}  }
               chain prerouting {
-                type nat hook prerouting priority dstnat; policy accept;
+                type nat hook prerouting priority -100; policy accept;
                 jump services
               }
               chain output {
-                type nat hook output priority dstnat; policy accept;
+                type nat hook output priority -100; policy accept;
                 jump services
               }
               chain postrouting {
-                type nat hook postrouting priority srcnat; policy accept;
+                type nat hook postrouting priority 100; policy accept;
                 meta mark & 0x00004000 == 0x00004000 meta mark set meta mark & 0xffffbfff masquerade
               }
               chain rejects {
             {{rejects}}  }
               chain forward {
-                type filter hook forward priority filter; policy accept;
+                type filter hook forward priority 0; policy accept;
                 ct state new jump rejects
               }
               chain local {
-                type filter hook output priority filter; policy accept;
+                type filter hook output priority 0; policy accept;
                 ct state new jump rejects
               }
             }

@@ -7,7 +7,7 @@ using AmbientMesh.Model;
 namespace AmbientMesh.Identity;
 
 /// <summary>A chain whose signatures and form were found good; valid in the overlap of its certificates' lifetimes.</summary>
-internal sealed record ProvenChain(IReadOnlyList<SpiffeId> Identities, DateTimeOffset NotBefore, DateTimeOffset NotAfter);
+internal sealed record ProvenChain(IReadOnlyList<SpiffeId> Identities, DateTimeOffset NotBefore, DateTimeOffset NotAfter, IReadOnlyList<CertificateSerial> Path);
 
 /// <summary>Chains proven against one bundle, by the hash of every byte the peer sent. Only successes are kept: a failure is judged again.</summary>
 internal sealed class ProvenChains

@@ -75,6 +75,6 @@ public sealed class ClusterFixture : IAsyncLifetime
     {
         var status = CommandRunner.ReadLab("status", "--name", _lab, "-o", "json");
         using var document = JsonDocument.Parse(status);
-        return NetworkNamespace.Open($"/proc/{document.RootElement.GetProperty("fabric").GetProperty("pid").GetInt32()}/ns/net");
+        return NetworkNamespace.Open($"/proc/{document.RootElement[0].GetProperty("lab").GetProperty("fabric").GetProperty("pid").GetInt32()}/ns/net");
     }
 }

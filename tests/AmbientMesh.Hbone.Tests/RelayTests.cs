@@ -2,6 +2,11 @@ using System.Net.Sockets;
 
 namespace AmbientMesh.Hbone.Tests;
 
+/// <summary>Allocation is measured for the whole process, so nothing may run beside these.</summary>
+[CollectionDefinition(nameof(Alone), DisableParallelization = true)]
+public class Alone;
+
+[Collection(nameof(Alone))]
 public class RelayTests
 {
     private const int RoundBytes = 32 << 20;
@@ -23,20 +28,76 @@ public class RelayTests
         Assert.True(rounds.Min() < 2048, $"Bytes allocated per {RoundBytes >> 20} MiB: {string.Join(", ", rounds)}");
     }
 
+    [Fact]
+    [Scenario("L4-012")]
+    public async Task A_client_that_finishes_first_still_gets_a_large_reply()
+    {
+        var path = await Path.OpenAsync();
+        var reply = Loopback.Bytes(8 << 20);
+        await path.Client.WriteAsync("question"u8.ToArray(), Patience.Token);
+        await path.Client.ShutdownWriteAsync(Patience.Token);
+        Assert.Equal("question"u8.ToArray(), await path.Server.ReadToEndAsync());
+        var replying = SendAsync(path.Server, reply);
+        Assert.Equal(reply, await path.Client.ReadToEndAsync());
+        await replying;
+        Assert.Equal(new RelayResult(RelayEnd.Completed, 8, reply.Length, null), await Patience.Within(path.Outbound));
+        Assert.Equal(new RelayResult(RelayEnd.Completed, 8, reply.Length, null), await Patience.Within(path.Inbound));
+    }
+
+    [Fact]
+    public async Task A_reset_of_either_app_reaches_the_other_as_a_reset()
+    {
+        var path = await Path.OpenAsync();
+        await path.Client.WriteAsync("x"u8.ToArray(), Patience.Token);
+        await path.Server.ReadExactlyAsync(1);
+        path.Client.Abort();
+        await Assert.ThrowsAnyAsync<IOException>(() => path.Server.ReadToEndAsync());
+        Assert.Equal(RelayEnd.FirstReset, (await Patience.Within(path.Outbound)).End);
+        Assert.Equal(RelayEnd.FirstReset, (await Patience.Within(path.Inbound)).End);
+
+        path = await Path.OpenAsync();
+        path.Server.Abort();
+        await Assert.ThrowsAnyAsync<IOException>(() => path.Client.ReadToEndAsync());
+        Assert.Equal(RelayEnd.SecondReset, (await Patience.Within(path.Outbound)).End);
+        Assert.Equal(RelayEnd.SecondReset, (await Patience.Within(path.Inbound)).End);
+    }
+
+    [Fact]
+    public async Task A_cancelled_relay_ends_both_sides_and_says_so()
+    {
+        var (near, farNear) = await Loopback.PairAsync();
+        var (farFar, far) = await Loopback.PairAsync();
+        using var cancelled = new CancellationTokenSource();
+        var relaying = new ByteRelay(farNear, farFar).RunAsync(cancelled.Token);
+        await near.WriteAsync(new byte[3], Patience.Token);
+        await far.ReadExactlyAsync(3);
+        await cancelled.CancelAsync();
+        var result = await Patience.Within(relaying);
+        Assert.Equal((RelayEnd.Cancelled, 3L, 0L), (result.End, result.FirstToSecondBytes, result.SecondToFirstBytes));
+        await Assert.ThrowsAnyAsync<IOException>(() => near.ReadToEndAsync());
+        await Assert.ThrowsAnyAsync<IOException>(() => far.ReadToEndAsync());
+    }
+
+    private static async Task SendAsync(ITransport to, byte[] bytes)
+    {
+        await to.WriteAsync(bytes, Patience.Token);
+        await to.ShutdownWriteAsync(Patience.Token);
+    }
+
     /// <summary>client app ⇄ relay ⇄ TLS tunnel ⇄ relay ⇄ server app, all over loopback.</summary>
     internal sealed class Path
     {
-        private readonly Socket _client;
-        private readonly Socket _server;
         private readonly byte[] _send = Loopback.Bytes(256 * 1024);
         private readonly byte[] _receive = new byte[256 * 1024];
 
         private Path(Socket client, Socket server)
         {
-            _client = client;
-            _server = server;
+            Client = new SocketTransport(client);
+            Server = new SocketTransport(server);
         }
 
+        public SocketTransport Client { get; }
+        public SocketTransport Server { get; }
         public required Task<RelayResult> Outbound { get; init; }
         public required Task<RelayResult> Inbound { get; init; }
 
@@ -56,13 +117,13 @@ public class RelayTests
         public async Task PumpAsync(int bytes)
         {
             var sending = SendAsync(bytes);
-            for (var got = 0; got < bytes;) got += await _server.ReceiveAsync(_receive.AsMemory(), CancellationToken.None);
+            for (var got = 0; got < bytes;) got += await Server.ReadAsync(_receive, CancellationToken.None);
             await sending;
         }
 
         private async Task SendAsync(int bytes)
         {
-            for (var sent = 0; sent < bytes; sent += _send.Length) await _client.SendAsync(_send.AsMemory(), CancellationToken.None);
+            for (var sent = 0; sent < bytes; sent += _send.Length) await Client.WriteAsync(_send, CancellationToken.None);
         }
     }
 }

@@ -57,14 +57,14 @@ internal static class TestCa
         public TimeSpan Life { get; init; } = TimeSpan.FromHours(24);
         public int PaddingBytes { get; init; }
 
-        public X509Certificate2 SignedBy(RootKey root, TimeProvider clock)
+        public X509Certificate2 SignedBy(RootKey root, TimeProvider clock, byte serial = 3)
         {
             var request = Key is RSA rsa
                 ? new CertificateRequest(new X500DistinguishedName(Subject), new PublicKey(rsa), HashAlgorithmName.SHA256)
                 : new CertificateRequest(new X500DistinguishedName(Subject), new PublicKey(Key ?? CsrBuilder.NewKey()), HashAlgorithmName.SHA256);
             AddTo(request.CertificateExtensions);
             var from = clock.GetUtcNow() - Ago;
-            return request.Create(root.Certificate.SubjectName, Sha1 ? new Sha1Signatures(root.Key) : X509SignatureGenerator.CreateForECDsa(root.Key), from, from + Life, [1, 2, 3]);
+            return request.Create(root.Certificate.SubjectName, Sha1 ? new Sha1Signatures(root.Key) : X509SignatureGenerator.CreateForECDsa(root.Key), from, from + Life, [1, 2, serial]);
         }
 
         private void AddTo(ICollection<X509Extension> extensions)

@@ -146,6 +146,21 @@ public sealed class ServerFramingTests
     }
 
     [Fact]
+    [Scenario("T-09")]
+    public async Task A_unary_request_that_never_ends_is_given_up()
+    {
+        var clock = new FakeTimeProvider();
+        await using var server = await TestServer.StartAsync(app => TestServer.MapEcho(app, new RpcServerOptions { Clock = clock }));
+        await using var raw = await RawHttp2.ConnectAsync(server.Port);
+        await raw.HeadersAsync(1, false, Request("/test.Echo/Unary"));
+        await raw.DataAsync(1, RawHttp2.Message(Hello));   // and no END_STREAM
+        await clock.TimersArmedAsync(1, Patience.Token);
+        clock.Advance(TimeSpan.FromSeconds(10));
+        var only = Assert.Single(await raw.ReadResponseAsync(1));
+        Assert.Equal(("4", "the request did not come within 10 s"), (only.Header("grpc-status"), only.Header("grpc-message")));
+    }
+
+    [Fact]
     public async Task A_silent_client_is_pinged_and_given_up_when_it_does_not_answer()
     {
         await using var server = await TestServer.StartAsync(app => TestServer.MapEcho(app), limits: kestrel =>

@@ -60,6 +60,48 @@ public sealed class TrustTests
         Assert.Equal([false], asked);
     }
 
+    [Fact]
+    public async Task A_root_file_that_is_missing_is_named_and_does_no_harm_once_it_is_there()
+    {
+        var root = TestCertificates.NewAuthority();
+        string? pem = null;
+        await using var server = await StartAsync(() => root.Issue("localhost"));
+        using var channel = Channel(server, () => pem ?? throw new FileNotFoundException("Could not find file '/etc/root-cert.pem'"), "localhost");
+        var failure = await Assert.ThrowsAsync<RpcException>(() => CallAsync(channel));
+        Assert.Equal((StatusCode.Unavailable, true), (failure.Code, failure.IsConnectionFailure));
+        Assert.Contains("/etc/root-cert.pem", failure.Detail);
+        pem = root.Pem;
+        await CallAsync(channel);
+    }
+
+    [Fact]
+    public async Task A_handler_sees_the_certificate_its_caller_came_with()
+    {
+        var root = TestCertificates.NewAuthority();
+        var client = root.Issue("client.example").TargetCertificate;
+        var seen = new TaskCompletionSource<string?>();
+        await using var server = await TestServer.StartAsync(app => app.MapRpcUnary(TestServer.Echo, (_, context) =>
+        {
+            seen.TrySetResult(context.PeerCertificate?.Thumbprint);
+            return Task.FromResult(new IstioCertificateResponse());
+        }), () => root.Issue("localhost"), (_, certificate, _, _) => certificate?.GetCertHashString() == client.Thumbprint);
+        await using var raw = await RawHttp2.ConnectAsync(server.Port, async transport =>
+        {
+            var tls = new SslStream(transport);
+            await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+            {
+                TargetHost = "localhost",
+                ApplicationProtocols = [SslApplicationProtocol.Http2],
+                ClientCertificateContext = SslStreamCertificateContext.Create(client, null, offline: true),
+                RemoteCertificateValidationCallback = (_, certificate, _, _) => certificate is not null,
+            }, Patience.Token);
+            return tls;
+        });
+        await raw.HeadersAsync(1, false, (":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/test.Echo/Unary"), ("content-type", "application/grpc"), ("te", "trailers"));
+        await raw.DataAsync(1, RawHttp2.Message([]), end: true);
+        Assert.Equal(client.Thumbprint, await Patience.Within(seen.Task));
+    }
+
     private static Task<TestServer> StartAsync(Func<SslStreamCertificateContext> certificate) => TestServer.StartAsync(app => TestServer.MapEcho(app), certificate);
 
     private static RpcChannel Channel(TestServer server, Func<string> roots, string name) => server.Channel(o => o with { RootCertificates = roots, ServerName = name });

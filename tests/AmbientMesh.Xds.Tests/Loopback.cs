@@ -30,11 +30,26 @@ internal sealed class Loopback : IAsyncDisposable
     public ResourceTable Address { get; }
     public Uri Uri { get; }
 
-    public static async Task<Loopback> StartAsync(DeltaDiscoveryOptions? options = null, DiscoveryObserver? observer = null, int port = 0, ResourceTable? authorization = null, ResourceTable? address = null)
+    public static Task<Loopback> StartAsync(DeltaDiscoveryOptions? options = null, DiscoveryObserver? observer = null, int port = 0, ResourceTable? authorization = null, ResourceTable? address = null)
     {
         authorization ??= new ResourceTable(TypeUrls.Authorization);
         address ??= new ResourceTable(TypeUrls.Address);
-        var server = new DeltaDiscoveryServer([authorization, address], options, observer);
+        return StartAsync(new DeltaDiscoveryServer([authorization, address], options, observer), authorization, address, port, (app, server) => app.MapDeltaDiscovery(server));
+    }
+
+    /// <summary>A server that answers the first request of each type with one resource, but never <paramref name="silent"/>.</summary>
+    public static Task<Loopback> StartSilentAsync(string silent)
+    {
+        ResourceTable authorization = new(TypeUrls.Authorization), address = new(TypeUrls.Address);
+        return StartAsync(new DeltaDiscoveryServer([authorization, address]), authorization, address, 0, (app, _) => app.MapRpcDuplex(MeshMethods.DeltaAggregatedResources, async (stream, context) =>
+        {
+            while (await stream.ReadAsync(context.CancellationToken) is { } request)
+                if (request.Node is not null && request.TypeUrl != silent) await stream.WriteAsync(new DeltaDiscoveryResponse { TypeUrl = request.TypeUrl, Nonce = "1", Resources = { Workload("a").Wire } }, context.CancellationToken);
+        }));
+    }
+
+    private static async Task<Loopback> StartAsync(DeltaDiscoveryServer server, ResourceTable authorization, ResourceTable address, int port, Action<WebApplication, DeltaDiscoveryServer> map)
+    {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddRouting();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
@@ -44,7 +59,7 @@ internal sealed class Loopback : IAsyncDisposable
         });
         var app = builder.Build();
         app.UseRouting();
-        app.MapDeltaDiscovery(server);
+        map(app, server);
         app.MapRpcUnknown();
         await app.StartAsync(Patience.Token);
         return new Loopback(app, server, authorization, address, new Uri(app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First()));

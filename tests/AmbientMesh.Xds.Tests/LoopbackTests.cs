@@ -133,6 +133,20 @@ public sealed class LoopbackTests
     }
 
     [Fact]
+    [Scenario("T-09")]
+    public async Task A_stream_on_which_nothing_is_asked_is_given_up()
+    {
+        var clock = new FakeTimeProvider();
+        await using var server = await Loopback.StartAsync(new DeltaDiscoveryOptions { Clock = clock });
+        using var channel = server.Channel();
+        await using var call = await channel.DuplexAsync(MeshMethods.DeltaAggregatedResources, cancellationToken: Patience.Token);
+        await clock.TimersArmedAsync(1, Patience.Token);
+        clock.Advance(TimeSpan.FromSeconds(10));
+        var failure = await Assert.ThrowsAsync<RpcException>(async () => await call.ReadAsync(Patience.Token));
+        Assert.Equal((StatusCode.DeadlineExceeded, "no request came within 10 s"), (failure.Code, failure.Detail));
+    }
+
+    [Fact]
     public async Task A_first_request_without_a_node_is_refused()
     {
         await using var server = await Loopback.StartAsync();
@@ -141,6 +155,18 @@ public sealed class LoopbackTests
         await call.WriteAsync(new DeltaDiscoveryRequest { TypeUrl = TypeUrls.Address }, Patience.Token);
         var failure = await Assert.ThrowsAsync<RpcException>(async () => await call.ReadAsync(Patience.Token));
         Assert.Equal((StatusCode.InvalidArgument, "the first request names no node"), (failure.Code, failure.Detail));
+    }
+
+    [Fact]
+    [Scenario("L4-131")]
+    public async Task One_type_left_unanswered_keeps_the_client_unsynced()
+    {
+        await using var server = await Loopback.StartSilentAsync(TypeUrls.Authorization);
+        await using var client = new RunningClient(server);
+        await Patience.Within(client.Discovery.Synced(TypeUrls.Address));
+        await client.Address.UntilAsync(h => h.Names.Length == 1);
+        Assert.False(client.Discovery.AllSynced.IsCompleted);
+        Assert.False(client.Discovery.Synced(TypeUrls.Authorization).IsCompleted);
     }
 
     private sealed class Rejections(TaskCompletionSource<ResourceRejection> first) : DiscoveryObserver

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.Lab.Api.Schema;
 
 namespace AmbientMesh.Lab.Api.CustomResources;
 
@@ -9,6 +10,9 @@ public sealed class CustomVersion
     public required string Definition { get; init; }
     /// <summary><c>openAPIV3Schema</c>; null when the definition has none.</summary>
     public JsonObject? Schema { get; init; }
+    /// <summary>The schema as field shapes, for ownership and merging.</summary>
+    public FieldShape Shape => field ??= SchemaShapes.Of(Schema);
+    internal CustomObjectRule Rule => field ??= new CustomObjectRule(this);
     public required bool HasStatus { get; init; }
     /// <summary>The <c>scale</c> subresource's paths; null without it.</summary>
     public JsonObject? Scale { get; init; }

@@ -78,6 +78,7 @@ internal static class ResourceRequests
             throw new ApiException(415, "UnsupportedMediaType",
                 "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
         var options = c.WriteOptions("PatchOptions");
+        if (options.Force) throw ApiErrors.Invalid("meta.k8s.io", "PatchOptions", "", [FieldError.Forbidden("force", "may not be specified for non-apply patch")]);
         var patched = c.Store.Write(c.Resource, Scope(c), c.Info.Name, c.Info.Subresource, current => Patched(c, current, type, bytes), options);
         Responses.Warn(c.Http, options.Warnings!);
         await c.ObjectAsync(200, patched);

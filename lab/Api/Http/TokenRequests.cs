@@ -3,6 +3,7 @@ using AmbientMesh.Lab.Api.Access;
 using AmbientMesh.Lab.Api.Objects;
 using AmbientMesh.Lab.Api.Schema;
 using AmbientMesh.Lab.Api.Semantics;
+using AmbientMesh.Lab.Api.Semantics.Ownership;
 
 namespace AmbientMesh.Lab.Api.Http;
 

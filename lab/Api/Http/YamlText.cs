@@ -47,9 +47,12 @@ public static class YamlText
     private static JsonObject Mapping(YamlMappingNode map)
     {
         var result = new JsonObject();
-        foreach (var (key, value) in map.Children) result[((YamlScalarNode)key).Value ?? ""] = Convert(value);
+        foreach (var (key, value) in map.Children) result[Key((YamlScalarNode)key)] = Convert(value);
         return result;
     }
+
+    /// <summary>YAML 1.1: an unquoted <c>y</c> or <c>yes</c> is the boolean, whose JSON key is <c>true</c>.</summary>
+    private static string Key(YamlScalarNode key) => Scalar(key) is JsonValue v && v.GetValueKind() is JsonValueKind.True or JsonValueKind.False ? v.ToJsonString() : key.Value ?? "";
 
     private static JsonNode? Scalar(YamlScalarNode scalar)
     {
@@ -59,9 +62,9 @@ public static class YamlText
         {
             case "" or "~" or "null" or "Null" or "NULL":
                 return null;
-            case "true" or "True" or "TRUE" or "yes" or "Yes" or "on" or "On":
+            case "true" or "True" or "TRUE" or "y" or "Y" or "yes" or "Yes" or "on" or "On":
                 return JsonValue.Create(true);
-            case "false" or "False" or "FALSE" or "no" or "No" or "off" or "Off":
+            case "false" or "False" or "FALSE" or "n" or "N" or "no" or "No" or "off" or "Off":
                 return JsonValue.Create(false);
         }
         if (long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out var integer) && (text.TrimStart('-') is "0" || text.TrimStart('-')[0] != '0'))

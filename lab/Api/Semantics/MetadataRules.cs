@@ -6,7 +6,7 @@ namespace AmbientMesh.Lab.Api.Semantics;
 /// <summary>What holds for the metadata of every object.</summary>
 internal static class MetadataRules
 {
-    private static readonly HashSet<string> StandardFinalizers = new(StringComparer.Ordinal) { "orphan", "foregroundDeletion", "kubernetes" };
+    private static readonly HashSet<string> StandardFinalizers = new(StringComparer.Ordinal) { "orphan", "foregroundDeletion", "kubernetes", CustomResources.DefinitionRule.CleanupFinalizer };
 
     public static IEnumerable<FieldError> Validate(ApiResource resource, KindRule rule, JsonObject o, JsonObject? old)
     {

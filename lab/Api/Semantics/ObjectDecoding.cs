@@ -33,9 +33,7 @@ internal static class ObjectDecoding
     {
         if (problems.Count == 0 || options.Validation == FieldValidation.Ignore) return;
         if (options.Validation == FieldValidation.Strict)
-            throw ApiErrors.BadRequest(resource.IsCustom
-                ? $"strict decoding error: {string.Join(", ", problems)}"
-                : $"{resource.Kind} in version \"{resource.Version}\" cannot be handled as a {resource.Kind}: strict decoding error: {string.Join(", ", problems)}");
+            throw ApiErrors.BadRequest($"{resource.Kind} in version \"{resource.Version}\" cannot be handled as a {resource.Kind}: strict decoding error: {string.Join(", ", problems)}");
         options.Warnings?.AddRange(problems);
     }
 
@@ -50,7 +48,7 @@ internal static class ObjectDecoding
     /// <summary>The object as storage keeps it.</summary>
     public static JsonObject Canonical(ApiResource resource, JsonObject o)
     {
-        if (resource.Custom is { } custom) return CustomObjects.Canonical(resource, custom, o);
+        if (resource.IsCustom) return CustomObjects.Canonical(o);
         return resource.Type is null ? o : CanonicalForm.Of(o, resource.Type);
     }
 

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using AmbientMesh.Lab.Api.Objects;
 using AmbientMesh.Lab.Api.Semantics;
+using AmbientMesh.Lab.Api.Semantics.Ownership;
 
 namespace AmbientMesh.Lab.Api.Storage;
 
@@ -25,7 +26,6 @@ public sealed partial class ClusterStore
             if (generated) o.Metadata()["name"] = o.Text("metadata", "generateName") + Names.RandomSuffix();
             if (resource.HasStatus && !rule.KeepsStatusOnCreate) o.Remove("status");
             rule.Default(o);
-            if (resource.HasStatus && resource.Custom is { HasStatus: true }) o.Remove("status");
             Admit(new AdmissionRequest(this, resource, o, null, "", options));
             FieldOwnership.RecordUpdate(resource, null, o, options, "", _clock.GetUtcNow());
             var metadata = o.Metadata();
@@ -36,6 +36,7 @@ public sealed partial class ClusterStore
             Validate(resource, rule, o, null);
             if (Table(resource.GroupResource).Find(o.Namespace(), o.Name()) is not null) throw ApiErrors.AlreadyExists(resource.GroupResource, o.Name());
             o = ObjectDecoding.Canonical(resource, o);
+            if (resource.IsCustom) o["apiVersion"] = Registry.Get(resource.GroupResource).ApiVersion;
             if (options.IsDryRun) return o;
             return CommitWrite(resource.GroupResource, null, o);
         }
@@ -97,6 +98,7 @@ public sealed partial class ClusterStore
             if (subresource == "status") Refuse(resource, next, rule.ValidateStatus(next, current));
             else if (subresource != "binding") Validate(resource, rule, next, current);
             next = ObjectDecoding.Canonical(resource, next);
+            if (resource.IsCustom) next["apiVersion"] = current.ApiVersion();
             return Store(resource, rule, current, next, options);
         }
     }

@@ -55,7 +55,7 @@ public sealed partial class ClusterStore
     }
 
     internal KindRule RuleOf(ApiResource resource) =>
-        resource.IsCustom ? CustomResources.CustomObjectRule.Instance : Rules.GetValueOrDefault(resource.GroupResource) ?? KindRules.Plain;
+        resource.Custom is { } custom ? custom.Rule : Rules.GetValueOrDefault(resource.GroupResource) ?? KindRules.Plain;
 
     private ObjectTable Table(GroupResource resource)
     {

@@ -24,6 +24,8 @@ public sealed record WriteOptions
     public FieldValidation Validation { get; init; } = FieldValidation.Ignore;
     /// <summary>Server-side apply: take over fields of other managers.</summary>
     public bool Force { get; init; }
+    /// <summary>The write comes from server-side apply, which keeps managedFields itself.</summary>
+    internal bool IsApply { get; init; }
     /// <summary>Who asks; null for components inside this process.</summary>
     public UserInfo? User { get; init; }
     /// <summary>Collects warnings for the client; null drops them.</summary>

@@ -23,6 +23,7 @@ public sealed class RpcDuplex<TRequest, TResponse> : IAsyncDisposable
     private HttpResponseMessage? _response;
     private PipeReader? _reader;
     private bool _ended;
+    private int _disposed;
 
     internal RpcDuplex(RpcMethod<TRequest, TResponse> method, HttpMessageInvoker http, HttpRequestMessage request, RequestBody body, TimeSpan? deadline, RpcChannelOptions options, CancellationToken caller)
     {
@@ -104,11 +105,14 @@ public sealed class RpcDuplex<TRequest, TResponse> : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (Interlocked.Exchange(ref _disposed, 1) != 0) return;
         if (_ended) _body.Complete();
         else await _abort.CancelAsync();
         await _sending.ContinueWith(static sent => { if (sent.IsCompletedSuccessfully) sent.Result.Dispose(); else _ = sent.Exception; }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        if (_ended && _reader is not null) await _reader.CompleteAsync();
         _request.Dispose();
         _deadline?.Dispose();
+        _abort.Dispose();   // else the caller's token, which may live as long as the process, keeps every call
     }
 
     /// <summary>Completes when the request can be written, or the response has come already.</summary>

@@ -15,8 +15,7 @@ public static class RpcEndpoints
         where TResponse : class, IMessage<TResponse> =>
         endpoints.MapRpcDuplex(method, async (stream, context) =>
         {
-            var request = await stream.ReadAsync(context.CancellationToken) ?? throw new RpcException(StatusCode.Internal, "request has no message");
-            if (await stream.ReadAsync(context.CancellationToken) is not null) throw new RpcException(StatusCode.Internal, "request has more than one message");
+            var request = await ReadOnlyMessageAsync(stream, context, options ?? new RpcServerOptions());
             await stream.WriteAsync(await handler(request, context), context.CancellationToken);
         }, options);
 
@@ -29,6 +28,24 @@ public static class RpcEndpoints
         options ??= new RpcServerOptions();
         RequestDelegate serve = http => RpcServerCall.RunAsync(http, method, handler, options);
         return endpoints.Map(method.Path, serve);
+    }
+
+    private static async Task<TRequest> ReadOnlyMessageAsync<TRequest, TResponse>(RpcServerStream<TRequest, TResponse> stream, RpcServerContext context, RpcServerOptions options)
+        where TRequest : class, IMessage<TRequest>
+        where TResponse : class, IMessage<TResponse>
+    {
+        using var slow = new CancellationTokenSource(options.UnaryRequestTimeout, options.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(slow.Token, context.CancellationToken);
+        try
+        {
+            var request = await stream.ReadAsync(either.Token) ?? throw new RpcException(StatusCode.Internal, "request has no message");
+            if (await stream.ReadAsync(either.Token) is not null) throw new RpcException(StatusCode.Internal, "request has more than one message");
+            return request;
+        }
+        catch (OperationCanceledException) when (slow.IsCancellationRequested)
+        {
+            throw new RpcException(StatusCode.DeadlineExceeded, $"the request did not come within {options.UnaryRequestTimeout.TotalSeconds:0} s");
+        }
     }
 
     /// <summary>Answers gRPC calls of methods nobody mapped with UNIMPLEMENTED; other requests get 404.</summary>

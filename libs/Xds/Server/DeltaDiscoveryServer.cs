@@ -18,6 +18,9 @@ public sealed record DeltaDiscoveryOptions
     /// <summary>A stream is ended after this long, so that clients spread over servers; null never.</summary>
     public TimeSpan? MaxStreamAge { get; init; }
 
+    /// <summary>Who opens a stream must say who it is by then (T-09).</summary>
+    public TimeSpan FirstRequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
+
     public DeltaRequestLimits Limits { get; init; } = new();
     public RpcServerOptions Rpc { get; init; } = new();
     public TimeProvider Clock { get; init; } = TimeProvider.System;
@@ -63,7 +66,7 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
         await using var ending = aged.Token.UnsafeRegister(static source => ((CancellationTokenSource)source!).Cancel(), over);
         try
         {
-            if (await stream.ReadAsync(over.Token) is not { } first) return;
+            if (await FirstRequestAsync(stream, over.Token) is not { } first) return;
             var node = first.Node is { Id.Length: > 0 } named ? named : throw new RpcException(StatusCode.InvalidArgument, "the first request names no node");
             if (_options.Authorize is { } authorize) await authorize(context, node);
             await RunAsync(stream, context, node, first, over);
@@ -71,6 +74,20 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
         catch (OperationCanceledException) when (!context.CancellationToken.IsCancellationRequested)
         {
             throw new RpcException(StatusCode.Unavailable, "transport is closing");   // ztunnel reconnects after 10 ms on this text
+        }
+    }
+
+    private async Task<DeltaDiscoveryRequest?> FirstRequestAsync(RpcServerStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> stream, CancellationToken cancellationToken)
+    {
+        using var slow = new CancellationTokenSource(_options.FirstRequestTimeout, _options.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(slow.Token, cancellationToken);
+        try
+        {
+            return await stream.ReadAsync(either.Token);
+        }
+        catch (OperationCanceledException) when (slow.IsCancellationRequested && !cancellationToken.IsCancellationRequested)
+        {
+            throw new RpcException(StatusCode.DeadlineExceeded, $"no request came within {_options.FirstRequestTimeout.TotalSeconds:0} s");
         }
     }
 

@@ -1,0 +1,213 @@
+using System.Net.Security;
+using System.Security.Authentication;
+
+namespace AmbientMesh.Hbone.Tests;
+
+/// <summary>Real handshakes over loopback, against our own ends and against the framework's, which stands for a foreign peer.</summary>
+public class TlsTests
+{
+    private readonly Mesh _mesh = new();
+
+    /// <summary>The foreign client of these tests does not care who serves it.</summary>
+    private static readonly RemoteCertificateValidationCallback Anyone = new SvidlessTrust().Accept;
+
+    private sealed class SvidlessTrust
+    {
+        public bool Accept(object sender, System.Security.Cryptography.X509Certificates.X509Certificate? certificate, System.Security.Cryptography.X509Certificates.X509Chain? chain, SslPolicyErrors errors) => certificate is not null;
+    }
+
+    [Fact]
+    public async Task Two_members_of_the_mesh_learn_each_others_identity()
+    {
+        var (client, server) = await _mesh.PairAsync("cart", "payment");
+        Assert.Equal(_mesh.Id("payment"), client.Peer.Identity);
+        Assert.Equal(_mesh.Id("cart"), server.Peer.Identity);
+        await client.WriteAsync("hello"u8.ToArray(), Patience.Token);
+        Assert.Equal("hello"u8.ToArray(), await server.ReadExactlyAsync(5));
+        await server.ShutdownWriteAsync(Patience.Token);
+        Assert.Empty(await client.ReadToEndAsync());
+        await client.WriteAsync("still"u8.ToArray(), Patience.Token);
+        Assert.Equal("still"u8.ToArray(), await server.ReadExactlyAsync(5));
+    }
+
+    [Fact]
+    [Scenario("L4-080")]
+    public async Task A_server_with_another_identity_than_expected_is_refused()
+    {
+        var (clientFailure, _) = await HandshakeAsync(_mesh.Credentials("server"), _mesh.Credentials("client"), expected: "another");
+        Assert.True(clientFailure!.PeerRefused);
+        Assert.StartsWith("invalid peer certificate: ", clientFailure.Message, StringComparison.Ordinal);
+        Assert.Contains("/sa/server", clientFailure.Message, StringComparison.Ordinal);
+        Assert.Contains("/sa/another", clientFailure.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Scenario("L4-080")]
+    public async Task An_empty_set_of_expected_identities_accepts_nobody()
+    {
+        var (c, s) = await Loopback.PairAsync();
+        var accepting = Record.ExceptionAsync(() => AcceptAndReadAsync(s, _mesh.Credentials("server"))).AsTask();
+        await Assert.ThrowsAsync<TlsHandshakeException>(() => TlsHandshake.ConnectAsync(c, _mesh.Credentials("client"), [], Patience.Token));
+        await Patience.Within(accepting);   // the server's session ends too, in whichever way
+    }
+
+    [Fact]
+    [Scenario("L4-077", "T-20")]
+    public async Task A_client_of_another_trust_domain_is_refused_even_when_its_root_is_trusted()
+    {
+        var foreign = new Mesh("other.domain");
+        var (_, serverFailure) = await HandshakeAsync(
+            _mesh.TrustingAlso(foreign, "server"), foreign.TrustingAlso(_mesh, "client"), expected: "server");
+        Assert.Contains("other.domain", serverFailure!.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Scenario("L4-077")]
+    public async Task A_client_whose_root_is_unknown_is_refused()
+    {
+        var stranger = new Mesh();
+        var (_, serverFailure) = await HandshakeAsync(_mesh.Credentials("server"), stranger.TrustingAlso(_mesh, "client"), expected: "server");
+        Assert.True(serverFailure!.PeerRefused);
+    }
+
+    [Fact]
+    [Scenario("L4-078")]
+    public async Task A_client_without_a_certificate_is_refused()
+    {
+        var failure = await ForeignClientAsync(new SslClientAuthenticationOptions { TargetHost = "x", RemoteCertificateValidationCallback = Anyone, ApplicationProtocols = [SslApplicationProtocol.Http2] });
+        Assert.Contains("no certificate", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("http/1.1", SslProtocols.Tls13)]
+    [InlineData("h2", SslProtocols.Tls12)]
+    [Scenario("T-25")]
+    public async Task A_client_with_another_protocol_or_an_older_tls_is_refused(string alpn, SslProtocols version)
+    {
+        await ForeignClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "x",
+            RemoteCertificateValidationCallback = Anyone,
+            ClientCertificateContext = _mesh.Credentials("client").Svid.CertificateContext,
+            ApplicationProtocols = [new SslApplicationProtocol(alpn)],
+            EnabledSslProtocols = version,
+        });
+    }
+
+    [Fact]
+    public async Task A_client_without_alpn_is_served_as_recorded()
+    {
+        Assert.Contains("alpn=None", Samples.Text("samples/ztunnel/hbone-server/23-tls-no-alpn.txt"), StringComparison.Ordinal);
+        var (c, s) = await Loopback.SocketsAsync();
+        var accepting = TlsHandshake.AcceptAsync(new SocketTransport(s), _mesh.Credentials("server"), Patience.Token);
+        await using var client = new SslStream(new System.Net.Sockets.NetworkStream(c));
+        await client.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
+        {
+            TargetHost = "x",
+            RemoteCertificateValidationCallback = Anyone,
+            ClientCertificateContext = _mesh.Credentials("client").Svid.CertificateContext,
+        }, Patience.Token);
+        Assert.Equal(_mesh.Id("client"), (await Patience.Within(accepting)).Peer.Identity);
+    }
+
+    [Theory]
+    [InlineData("GET / HTTP/1.1\r\nHost: x\r\n\r\n")]
+    [InlineData("\0\0\0\0\0\0\0\0")]
+    [InlineData("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")]
+    [Scenario("L4-079", "T-14")]
+    public async Task Plaintext_is_refused(string bytes)
+    {
+        var (client, server) = await Loopback.PairAsync();
+        var accepting = TlsHandshake.AcceptAsync(server, _mesh.Credentials("server"), Patience.Token);
+        await client.WriteAsync(System.Text.Encoding.ASCII.GetBytes(bytes), Patience.Token);
+        await client.ShutdownWriteAsync(Patience.Token);
+        await Assert.ThrowsAsync<TlsHandshakeException>(() => Patience.Within(accepting));
+    }
+
+    [Fact]
+    [Scenario("T-09")]
+    public async Task A_handshake_that_does_not_go_on_can_be_cancelled_and_closes_the_connection()
+    {
+        var (client, server) = await Loopback.PairAsync();
+        using var limit = new CancellationTokenSource();
+        var accepting = TlsHandshake.AcceptAsync(server, _mesh.Credentials("server"), limit.Token);
+        await client.WriteAsync(new byte[] { 0x16, 3, 1 }, Patience.Token);
+        await limit.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(accepting));
+        await Assert.ThrowsAnyAsync<IOException>(() => client.ReadToEndAsync());
+    }
+
+    /// <summary>Compares the ClientHello's fields with the recorded one's; the order of extensions is random in the recording.</summary>
+    [Fact]
+    public async Task The_client_hello_names_no_server_offers_tls13_and_h2_alone()
+    {
+        var (client, server) = await Loopback.PairAsync();
+        using var limit = new CancellationTokenSource();
+        var connecting = Record.ExceptionAsync(() => TlsHandshake.ConnectAsync(client, _mesh.Credentials("client"), [_mesh.Id("server")], limit.Token)).AsTask();
+        var hello = ClientHello.Parse(await ReadRecordAsync(server));
+        var recorded = ClientHello.Parse(Samples.Hex("samples/ztunnel/hbone-client/hb-conn1.clienthello.hex"));
+        Assert.Equal(recorded.CipherSuites, hello.CipherSuites);
+        Assert.Equal(Convert.ToHexString(recorded.Extensions[16]), Convert.ToHexString(hello.Extensions[16]));   // ALPN: h2 alone
+        Assert.Equal("020304", Convert.ToHexString(hello.Extensions[43]));                                     // TLS 1.3 alone
+        Assert.False(hello.Extensions.ContainsKey(0), "The ClientHello carries a server name.");
+        Assert.False(recorded.Extensions.ContainsKey(0));
+        Assert.False(hello.Extensions.ContainsKey(41), "The ClientHello offers to resume a session.");
+        await limit.CancelAsync();
+        await connecting;
+    }
+
+    [Fact]
+    public async Task A_thousand_bytes_or_a_megabyte_at_a_time_all_arrive()
+    {
+        var (client, server) = await _mesh.PairAsync();
+        foreach (var size in (int[])[1, 1000, 16384, 16385, 300_000, 1 << 20])
+        {
+            var bytes = Loopback.Bytes(size, size);
+            var writing = client.WriteAsync(bytes, Patience.Token).AsTask();
+            Assert.Equal(bytes, await server.ReadExactlyAsync(size));
+            await writing;
+        }
+    }
+
+    /// <summary>Both ends' failures; the client's end may only fail when it reads, since TLS 1.3 clients finish first.</summary>
+    private async Task<(TlsHandshakeException? Client, TlsHandshakeException? Server)> HandshakeAsync(TlsCredentials server, TlsCredentials client, string expected)
+    {
+        var (c, s) = await Loopback.PairAsync();
+        var accepting = Record.ExceptionAsync(() => AcceptAndReadAsync(s, server)).AsTask();
+        var connecting = Record.ExceptionAsync(async () =>
+        {
+            var tls = await TlsHandshake.ConnectAsync(c, client, [_mesh.Id(expected)], Patience.Token);
+            await tls.ReadToEndAsync();
+        }).AsTask();
+        await Patience.Within(Task.WhenAll(accepting, connecting));
+        return (await connecting as TlsHandshakeException, await accepting as TlsHandshakeException);
+    }
+
+    private static async Task AcceptAndReadAsync(ITransport transport, TlsCredentials own)
+    {
+        var tls = await TlsHandshake.AcceptAsync(transport, own, Patience.Token);
+        await tls.ReadToEndAsync();
+    }
+
+    private async Task<Exception> ForeignClientAsync(SslClientAuthenticationOptions options)
+    {
+        var (c, s) = await Loopback.SocketsAsync();
+        var accepting = Record.ExceptionAsync(() => TlsHandshake.AcceptAsync(new SocketTransport(s), _mesh.Credentials("server"), Patience.Token)).AsTask();
+        var client = new SslStream(new System.Net.Sockets.NetworkStream(c, ownsSocket: true));
+        var refused = await Record.ExceptionAsync(async () =>
+        {
+            await client.AuthenticateAsClientAsync(options, Patience.Token);
+            // A TLS 1.3 client learns of it when it reads: an alert, or the end of the connection.
+            if (await client.ReadAsync(new byte[100], Patience.Token) == 0) throw new IOException("closed by the server");
+        });
+        await client.DisposeAsync();
+        Assert.True(refused is AuthenticationException or IOException, $"The client was not told: {refused}");
+        return Assert.IsType<TlsHandshakeException>(await Patience.Within(accepting));
+    }
+
+    private static async Task<byte[]> ReadRecordAsync(ITransport transport)
+    {
+        var header = await transport.ReadExactlyAsync(5);
+        return [.. header, .. await transport.ReadExactlyAsync((header[3] << 8) | header[4])];
+    }
+}
