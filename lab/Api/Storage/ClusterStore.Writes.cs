@@ -145,7 +145,11 @@ public sealed partial class ClusterStore
         {
             var merged = current.Copy();
             // Controllers of built-in kinds note revisions and the like together with the status.
-            if (!resource.IsCustom && next.Map("metadata", "annotations") is { } annotations) merged.Metadata()["annotations"] = annotations.Copy();
+            if (!resource.IsCustom)
+            {
+                if (next.Map("metadata", "annotations") is { } annotations) merged.Metadata()["annotations"] = annotations.Copy();
+                else merged.Metadata().Remove("annotations");   // the last one was taken away
+            }
             merged["apiVersion"] = next["apiVersion"]?.DeepClone();
             if (next["status"] is { } status) merged["status"] = JsonTree.CopyNode(status);
             else merged.Remove("status");
