@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Sockets;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cni.Node.Enrollment;
@@ -29,6 +30,15 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
     /// <summary>Completes when the agent serves plugin and ztunnel.</summary>
     public Task Serving => _serving.Task;
 
+    /// <summary>Where the health port listens; null before it does.</summary>
+    public IPEndPoint? Health { get; private set; }
+
+    /// <summary>Where the metrics port listens; null before it does.</summary>
+    public IPEndPoint? Monitoring { get; private set; }
+
+    /// <summary>The verification of the enrolled pods; null before the agent serves.</summary>
+    public PeriodicVerification? Verification { get; private set; }
+
     /// <summary>Runs until cancelled, then leaves the node in the state <see cref="ShutdownDecision"/> asks for.</summary>
     /// <exception cref="IOException">The node lacks something, or a port or socket is taken; said in one line, before anything is changed.</exception>
     public async Task RunAsync(CancellationToken cancellationToken)
@@ -56,6 +66,7 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
         // Ports and sockets first: one that is taken ends the agent before anything is changed.
         await using var health = HttpEndpoint.Start("health", HttpEndpoint.Wildcard(settings.HealthPort, Socket.OSSupportsIPv6), (request, _) => ValueTask.FromResult(status.Answer(request)), _log, clock);
         await using var monitoring = HttpEndpoint.Start("metrics", HttpEndpoint.Wildcard(settings.MonitoringPort, Socket.OSSupportsIPv6), (request, _) => ValueTask.FromResult(StandardEndpoints.Metrics(request, registry, MetricFormat.Prometheus)), _log, clock);
+        (Health, Monitoring, Verification) = (health.EndPoints[0], monitoring.EndPoints[0], verification);
         Directory.CreateDirectory(Path.GetDirectoryName(settings.ZdsSocket)!);
         using var ztunnelSocket = SeqPacketListener.Bind(settings.ZdsSocket);
         using var pluginSocket = PluginEndpoint.Bind(settings.PluginSocket);

@@ -8,6 +8,7 @@ namespace AmbientMesh.Cni.Tests.Ztunnel;
 internal sealed class FakeZtunnel : IDisposable
 {
     private readonly SeqPacketConnection _packets;
+    private Task<(byte[] Bytes, WorkloadRequest Request, NetworkNamespace? Namespace)>? _begun;
 
     private FakeZtunnel(SeqPacketConnection packets) => _packets = packets;
 
@@ -21,8 +22,18 @@ internal sealed class FakeZtunnel : IDisposable
         return new FakeZtunnel(packets);
     }
 
+    /// <summary>A reception that was begun and not waited for; the next one is it.</summary>
+    public void Resume(Task<(byte[] Bytes, WorkloadRequest Request, NetworkNamespace? Namespace)> begun) => _begun = begun;
+
     /// <summary>The next request; the caller owns its descriptor.</summary>
-    public async Task<(byte[] Bytes, WorkloadRequest Request, NetworkNamespace? Namespace)> ReceiveAsync()
+    public Task<(byte[] Bytes, WorkloadRequest Request, NetworkNamespace? Namespace)> ReceiveAsync()
+    {
+        var receiving = _begun ?? ReceiveOneAsync();
+        _begun = null;
+        return receiving;
+    }
+
+    private async Task<(byte[] Bytes, WorkloadRequest Request, NetworkNamespace? Namespace)> ReceiveOneAsync()
     {
         var packet = await _packets.ReceiveAsync(1024, Patience.Token);
         Assert.False(packet.IsEnd, "the agent closed the connection");
