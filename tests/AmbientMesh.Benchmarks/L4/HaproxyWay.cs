@@ -57,7 +57,7 @@ internal sealed class HaproxyWay(NodePair nodes, CertificateAuthority authority,
     private static string Config(string bind, string server) => $"""
         global
           nbthread {Environment.ProcessorCount}
-          maxconn 20000
+          maxconn 8000
           tune.bufsize 65536
           tune.ssl.cachesize 0
         defaults

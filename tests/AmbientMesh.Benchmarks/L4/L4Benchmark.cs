@@ -6,8 +6,10 @@ namespace AmbientMesh.Benchmarks.L4;
 
 /// <summary>What to run.</summary>
 /// <param name="OwnZtunnel">Our executable.</param>
+/// <param name="Environment">Added to our ztunnel's environment, for trying settings of the runtime.</param>
 /// <param name="ForeignZtunnel">Another ztunnel's executable, run in the same places; null for none.</param>
-internal sealed record L4Options(string OwnZtunnel, string? ForeignZtunnel, TimeSpan Duration, int Rounds, string OutputFolder, IReadOnlyList<string> Only);
+internal sealed record L4Options(string OwnZtunnel, string? ForeignZtunnel, TimeSpan Duration, int Rounds, string OutputFolder, IReadOnlyList<string> Only,
+    IReadOnlyDictionary<string, string> Environment);
 
 /// <summary>The L4 comparison: every way across measured in turn, round by round, on one machine in one run.</summary>
 internal static class L4Benchmark
@@ -49,9 +51,9 @@ internal static class L4Benchmark
         (string Name, Func<NodePair, WayAcross> Make)[] all =
         [
             ("direct", nodes => new DirectWay(nodes)),
-            ("ours", nodes => new ZtunnelWay("ours", nodes, authority, options.OwnZtunnel, folder)),
+            ("ours", nodes => new ZtunnelWay("ours", nodes, authority, options.OwnZtunnel, folder, options.Environment)),
             ("haproxy", nodes => new HaproxyWay(nodes, authority, folder)),
-            ("foreign", nodes => new ZtunnelWay("foreign", nodes, authority, options.ForeignZtunnel!, folder)),
+            ("foreign", nodes => new ZtunnelWay("foreign", nodes, authority, options.ForeignZtunnel!, folder, new Dictionary<string, string>())),
         ];
         foreach (var (name, make) in all)
         {
@@ -81,7 +83,7 @@ internal static class L4Benchmark
     {
         Directory.CreateDirectory(options.OutputFolder);
         Console.WriteLine(report.Table());
-        var json = report.Json($"{Environment.ProcessorCount} processors", options.Duration.TotalSeconds, options.Rounds);
+        var json = report.Json($"{Environment.ProcessorCount} processors, {File.ReadLines("/proc/cpuinfo").FirstOrDefault(l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[1].Trim()}", options.Duration.TotalSeconds, options.Rounds);
         File.WriteAllText(Path.Combine(options.OutputFolder, "l4.json"), json.ToJsonString(Indented) + "\n");
         File.WriteAllText(Path.Combine(options.OutputFolder, "l4.svg"), report.Svg());
         Console.WriteLine($"written: {Path.Combine(options.OutputFolder, "l4.json")}, {Path.Combine(options.OutputFolder, "l4.svg")}");

@@ -5,7 +5,7 @@ using AmbientMesh.Linux;
 namespace AmbientMesh.Benchmarks.L4;
 
 /// <summary>A ztunnel at each end, ours or a foreign one: same environment, same pods, same control plane, same redirect rules.</summary>
-internal sealed class ZtunnelWay(string name, NodePair nodes, CertificateAuthority authority, string program, string folder) : WayAcross(name, nodes)
+internal sealed class ZtunnelWay(string name, NodePair nodes, CertificateAuthority authority, string program, string folder, IReadOnlyDictionary<string, string> environment) : WayAcross(name, nodes)
 {
     private const int ReadinessPort = 15021;
     private const int MetricsPort = 15020;
@@ -49,12 +49,12 @@ internal sealed class ZtunnelWay(string name, NodePair nodes, CertificateAuthori
         await File.WriteAllTextAsync(token, "bench", cancellationToken);
         var agent = new StandInNodeAgent(socket, account, pod);
         lock (_agents) _agents.Add(agent);
-        var proxy = await HostedProcess.StartAsync(own, Path.Combine(folder, $"{Name}-{node}.log"), new Dictionary<string, string>
+        var proxy = await HostedProcess.StartAsync(own, Path.Combine(folder, $"{Name}-{node}.log"), new Dictionary<string, string>(environment)
         {
             ["XDS_ADDRESS"] = $"https://localhost:{StandInControlPlane.Port}", ["CA_ADDRESS"] = $"https://localhost:{StandInControlPlane.Port}",
             ["XDS_ROOT_CA"] = roots, ["CA_ROOT_CA"] = roots, ["AUTH_TOKEN"] = token, ["INPOD_UDS"] = socket,
             ["NODE_NAME"] = $"node-{node}", ["POD_NAME"] = $"ztunnel-{node}", ["POD_NAMESPACE"] = "istio-system", ["SERVICE_ACCOUNT"] = "ztunnel",
-            ["INSTANCE_IP"] = "127.0.0.1", ["CLUSTER_ID"] = "Kubernetes", ["RUST_LOG"] = "error", ["PROXY_MODE"] = "shared", ["IPV6_ENABLED"] = "false",
+            ["INSTANCE_IP"] = "127.0.0.1", ["CLUSTER_ID"] = "Kubernetes", ["RUST_LOG"] = "error", ["PROXY_MODE"] = "shared",
         }, program, "proxy", "ztunnel");
         lock (_proxies) _proxies.Add(proxy);
         await agent.HandOverAsync(cancellationToken).WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);
