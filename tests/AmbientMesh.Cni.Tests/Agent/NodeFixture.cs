@@ -119,6 +119,12 @@ internal sealed class NodeFixture : IAsyncDisposable
     /// <summary>Puts the pod's process into the table the agent sees.</summary>
     public void ShowProcess(TestPod pod) => ShowProcess(++_processId, "pause", $"0::/kubepods/pod{pod.Uid}/pause", pod.Inside);
 
+    /// <summary>Takes all pods' processes out of the table.</summary>
+    public void HideProcesses()
+    {
+        foreach (var process in Directory.GetDirectories(Proc).Where(folder => Path.GetFileName(folder) != "1")) Directory.Delete(process, recursive: true);
+    }
+
     public string? Annotation(TestPod pod) => (string?)Api.Store.TryGet(Pods, pod.Key.Namespace, pod.Key.Name)?["metadata"]?["annotations"]?["ambient.istio.io/redirection"];
 
     public Task AnnotatedAsync(TestPod pod, string? value) =>
