@@ -18,8 +18,10 @@ internal static class WireResource
         }
         try
         {
-            message = parser.ParseFrom(body.Value);
-            return true;
+            var parsed = parser.ParseFrom(body.Value);
+            if (WireShape.Problem(parsed.Descriptor, body.Value) is { } problem) reason = $"decode: failed to decode Protobuf message: {problem}";
+            else message = parsed;
+            return message is not null;
         }
         catch (InvalidProtocolBufferException e)
         {

@@ -1,0 +1,124 @@
+using System.Net;
+using System.Text;
+using AmbientMesh.Model;
+using AmbientMesh.Model.Tests;
+using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Reporting;
+using Microsoft.Extensions.Logging;
+
+namespace AmbientMesh.Ztunnel.Tests;
+
+/// <summary>Access log lines and TCP metrics beside those a Rust ztunnel wrote for the same connections.</summary>
+public sealed class AccessLogTests
+{
+    private static readonly MeshBuilder Mesh = new MeshBuilder().Pod("client", "10.98.0.1").Pod("server", "10.98.0.2").Pod("plain", "10.98.0.3").Service("server", "10.198.0.2");
+
+    private static ConnectionDescription Describe(Direction direction, string source, string? sourcePod, string destination, string? destinationPod, string? hbone = null, string? service = null) => new()
+    {
+        Direction = direction,
+        Source = IPEndPoint.Parse(source),
+        SourcePeer = sourcePod is null ? null : PeerLabels.Of(Mesh.Find(sourcePod)),
+        SourceIdentity = hbone is null || sourcePod is null ? null : Mesh.Find(sourcePod).Identity,
+        Destination = IPEndPoint.Parse(destination),
+        DestinationPeer = destinationPod is null ? null : PeerLabels.Of(Mesh.Find(destinationPod)),
+        DestinationIdentity = destinationPod is null ? null : Mesh.Find(destinationPod).Identity,
+        HboneTarget = hbone,
+        Service = service is null ? null : Mesh.FindService(service),
+    };
+
+    private static async Task<string> WrittenAsync(Action<AccessLog> write)
+    {
+        var output = new MemoryStream();
+        await using (var provider = new MeshLoggerProvider(output, LogLayout.Plain, LogFilter.Parse("info"), new FakeTimeProvider()))
+        {
+            using var loggers = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Trace).AddProvider(provider));
+            write(new AccessLog(loggers));
+        }
+        var line = Encoding.UTF8.GetString(output.ToArray());
+        return line[(line.IndexOf('\t') + 1)..].TrimEnd('\n');
+    }
+
+    /// <summary>The n-th recorded line of a case, without its time.</summary>
+    private static string Recorded(string title, int line = 0, string file = "access-log-text.txt")
+    {
+        var lines = Samples.Text($"samples/ztunnel/telemetry/{file}").Split("### " + title + "\n")[1].Split('\n').Where(l => l.Contains("\taccess\t")).ToArray();
+        return lines[line][(lines[line].IndexOf('\t') + 1)..];
+    }
+
+    [Fact]
+    public async Task A_tunnelled_connection_reads_as_recorded_at_both_ends()
+    {
+        const string title = "outbound HBONE + inbound HBONE by service VIP";
+        Assert.Equal(Recorded(title, 0), await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:41540", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"), 4, 4, TimeSpan.Zero, null)));
+        Assert.Equal(Recorded(title, 1), await WrittenAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:46388", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"), 4, 4, TimeSpan.Zero, null)));
+    }
+
+    [Fact]
+    public async Task Plain_connections_read_as_recorded()
+    {
+        Assert.Equal(Recorded("plaintext inbound from known uncaptured workload"),
+            await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.3:44073", "plain", "10.98.0.2:8080", "server", service: "server"), 4, 4, TimeSpan.Zero, null)));
+        Assert.Equal(Recorded("plaintext inbound from unknown address"),
+            await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.6:53685", null, "10.98.0.2:8080", "server", service: "server"), 4, 4, TimeSpan.Zero, null)));
+        Assert.Equal(Recorded("passthrough to unknown address, connection refused"),
+            await WrittenAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:55894", "client", "10.98.0.6:8081", null), 0, 0, TimeSpan.Zero, CloseReason.PeerUnreachable(new System.Net.Sockets.SocketException(10061)))));
+    }
+
+    [Fact]
+    public async Task Refusals_read_as_recorded()
+    {
+        Assert.Equal(Recorded("service VIP, undeclared port"), await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("10.98.0.1:48738"), IPEndPoint.Parse("10.198.0.2:81"), CloseReason.NoHealthyUpstream(IPEndPoint.Parse("10.198.0.2:81")))));
+        Assert.Equal(Recorded("illegal port: pod to own loopback 15001"), await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("127.0.0.1:33910"), IPEndPoint.Parse("127.0.0.1:15001"), CloseReason.SelfCall)));
+        Assert.Equal(Recorded("HBONE to pod, nothing listens on port (503)", 1),
+            await WrittenAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:38472", "client", "10.98.0.2:15008", "server", "10.98.0.2:8088"), 0, 0, TimeSpan.Zero, CloseReason.HttpStatus(503))));
+        Assert.Equal(Recorded("unknown waypoint", file: "access-log-text-routing-errors.txt"),
+            await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("10.98.0.1:46262"), IPEndPoint.Parse("10.198.0.31:80"), CloseReason.UnknownWaypoint("nosuch.default.svc.cluster.local not found"))));
+        Assert.Contains($"error=\"{CloseReason.LocalWorkloadUnknown(new WorkloadInfo("notinxds", "default", "notinxds")).Text}\"", Recorded("pod is not in xDS (outbound)", file: "access-log-text-routing-errors.txt"));
+        Assert.Contains($"error=\"{CloseReason.HboneTimeout.Text}\"", Recorded("packets to 15008 of the peer are dropped (connect timeout)", file: "access-log-text-routing-errors.txt"));
+    }
+
+    [Fact]
+    public async Task Bytes_are_seen_from_the_wire_and_lines_below_the_level_are_not_written()
+    {
+        var outbound = await WrittenAsync(log =>
+        {
+            log.Opened(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.6:2", null));
+            log.Complete(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.6:2", null), received: 10, sent: 20, TimeSpan.FromMilliseconds(1234.9), null);
+        });
+        Assert.EndsWith("direction=\"outbound\" bytes_sent=10 bytes_recv=20 duration=\"1234ms\"", outbound);
+        Assert.StartsWith("info\taccess\tconnection complete\t", outbound);
+        Assert.Contains("bytes_sent=20 bytes_recv=10", await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:1", null, "10.98.0.2:2", "server"), 10, 20, TimeSpan.Zero, null)));
+    }
+
+    [Fact]
+    public void Metric_series_carry_the_recorded_labels_in_the_recorded_order()
+    {
+        var registry = new MetricRegistry();
+        var metrics = new TcpMetrics(registry);
+        var tunnel = Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server");
+        var stranger = Describe(Direction.Inbound, "10.98.0.6:1", null, "10.98.0.2:8080", "server", service: "server");
+        var counters = metrics.Opened(tunnel);
+        counters.Received.Add(4);
+        counters.Sent.Add(4);
+        metrics.Closed(tunnel, null);
+        metrics.Opened(stranger);
+        var text = MetricExposition.Write(registry).Split('\n');
+        foreach (var recorded in Samples.Text("samples/ztunnel/telemetry/metrics-after-traffic.txt").Split('\n').Where(l => l.StartsWith("istio_tcp_", StringComparison.Ordinal) && l.Contains("destination_service_name=\"server\"")
+            && ((l.Contains("reporter=\"source\"") && l.Contains("source_workload=\"client\"")) || (l.StartsWith("istio_tcp_connections_opened", StringComparison.Ordinal) && l.Contains("source_workload=\"unknown\"")))))
+            Assert.Contains(recorded, text);
+    }
+
+    [Fact]
+    public void An_end_with_an_error_is_counted_as_failed_under_its_flag()
+    {
+        var registry = new MetricRegistry();
+        var metrics = new TcpMetrics(registry);
+        var connection = Describe(Direction.Inbound, "10.98.0.3:1", "plain", "10.98.0.2:8080", "server");
+        metrics.Opened(connection);
+        metrics.Closed(connection, CloseReason.PolicyChange);
+        var text = MetricExposition.Write(registry);
+        Assert.Contains("response_flags=\"DENY\"", text.Split('\n').Single(l => l.StartsWith("istio_tcp_connections_failed_total", StringComparison.Ordinal)));
+        Assert.Contains("response_flags=\"-\"", text.Split('\n').Single(l => l.StartsWith("istio_tcp_connections_opened_total", StringComparison.Ordinal)));
+    }
+}

@@ -1,0 +1,186 @@
+using AmbientMesh.Identity;
+using AmbientMesh.Model;
+using AmbientMesh.Ztunnel.Certificates;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace AmbientMesh.Ztunnel.Tests;
+
+public sealed class SvidStoreTests : IAsyncDisposable
+{
+    private readonly FakeTimeProvider _clock = new();
+    private readonly CertificateAuthority _ca;
+    private readonly SvidStore _store;
+    private readonly Lock _gate = new();
+    private readonly List<SpiffeId> _asked = [];
+    private readonly SemaphoreSlim _answered = new(0);
+    private TaskCompletionSource _mayAnswer = new();
+    private bool _refuses;
+
+    public SvidStoreTests()
+    {
+        _ca = CertificateAuthority.CreateSelfSigned("cluster.local", _clock);
+        _mayAnswer.SetResult();
+        _store = new SvidStore(FetchAsync, _clock, NullLogger.Instance, new Random(1));
+    }
+
+    private static SpiffeId Id(string name) => new("cluster.local", "default", name);
+
+    private async Task<Svid> FetchAsync(SpiffeId id, CancellationToken cancellationToken)
+    {
+        lock (_gate) _asked.Add(id);
+        try
+        {
+            await _mayAnswer.Task.WaitAsync(cancellationToken);
+            return _refuses ? throw new SvidUnavailableException("refused") : _ca.IssueSvid(id, TimeSpan.FromHours(24));
+        }
+        finally
+        {
+            _answered.Release();
+        }
+    }
+
+    private int Asked { get { lock (_gate) return _asked.Count; } }
+
+    private async Task AnsweredAsync(int count)
+    {
+        for (var i = 0; i < count; i++) await _answered.WaitAsync(Patience.Token);
+    }
+
+    private Task AlarmSetAsync() => _clock.TimersArmedAsync(1, Patience.Token);
+
+    public async ValueTask DisposeAsync()
+    {
+        await _store.DisposeAsync();
+        _answered.Dispose();
+    }
+
+    [Fact, Scenario("L4-145")]
+    public async Task A_thousand_askers_are_one_request()
+    {
+        _mayAnswer = new();
+        var asking = Enumerable.Range(0, 1000).Select(_ => _store.GetAsync(Id("a"), Patience.Token).AsTask()).ToArray();
+        _mayAnswer.SetResult();
+        var all = await Patience.Within(Task.WhenAll(asking));
+        Assert.All(all, credentials => Assert.Same(all[0], credentials));
+        Assert.Equal(1, Asked);
+    }
+
+    [Fact]
+    public async Task A_certificate_is_renewed_at_half_its_lifetime()
+    {
+        var first = await _store.GetAsync(Id("a"), Patience.Token);
+        await AnsweredAsync(1);
+        await AlarmSetAsync();
+        _clock.Advance(TimeSpan.FromHours(11));
+        Assert.Equal(1, Asked);
+        _clock.Advance(TimeSpan.FromHours(1));
+        await AnsweredAsync(1);
+        await AlarmSetAsync();
+        Assert.NotSame(first, await _store.GetAsync(Id("a"), Patience.Token));
+        Assert.Equal(2, Asked);
+    }
+
+    [Fact, Scenario("L4-143")]
+    public async Task A_refusal_is_told_at_once_and_other_identities_are_served()
+    {
+        _refuses = true;
+        Assert.Equal("refused", (await Assert.ThrowsAsync<SvidUnavailableException>(() => _store.GetAsync(Id("a"), Patience.Token).AsTask())).Message);
+        _mayAnswer = new();   // nothing is waited for any more: the next answer never comes
+        await Assert.ThrowsAsync<SvidUnavailableException>(() => _store.GetAsync(Id("a"), Patience.Token).AsTask());
+        _refuses = false;
+        _mayAnswer.SetResult();
+        Assert.NotNull(await _store.GetAsync(Id("b"), Patience.Token));
+        Assert.Equal(("Unavailable", "Available"), (_store.States[0].Current is null ? "Unavailable" : "", _store.States[1].Current is null ? "" : "Available"));
+    }
+
+    [Fact, Scenario("L4-143")]
+    public async Task After_a_refusal_it_is_tried_again_and_then_served()
+    {
+        _refuses = true;
+        await Assert.ThrowsAsync<SvidUnavailableException>(() => _store.GetAsync(Id("a"), Patience.Token).AsTask());
+        await AnsweredAsync(1);
+        _refuses = false;
+        await AlarmSetAsync();
+        _clock.Advance(TimeSpan.FromMilliseconds(700));
+        Assert.Equal(1, Asked);
+        _clock.Advance(TimeSpan.FromMilliseconds(600));
+        await AnsweredAsync(1);
+        await AlarmSetAsync();
+        Assert.NotNull(await _store.GetAsync(Id("a"), Patience.Token));
+    }
+
+    [Fact, Scenario("L4-144")]
+    public async Task While_the_ca_is_away_the_old_certificate_serves_until_it_expires_and_not_longer()
+    {
+        var first = await _store.GetAsync(Id("a"), Patience.Token);
+        await AnsweredAsync(1);
+        _refuses = true;
+        await AlarmSetAsync();
+        _clock.Advance(TimeSpan.FromHours(12));
+        await AnsweredAsync(1);
+        Assert.Same(first, await _store.GetAsync(Id("a"), Patience.Token));
+        for (var i = 0; i < 3; i++)
+        {
+            await AlarmSetAsync();
+            _clock.Advance(TimeSpan.FromSeconds(1));
+        }
+        _clock.Advance(TimeSpan.FromHours(13));
+        await Assert.ThrowsAsync<SvidUnavailableException>(() => _store.GetAsync(Id("a"), Patience.Token).AsTask());
+        Assert.Null(Assert.Single(_store.States).Current);
+    }
+
+    [Fact]
+    public async Task At_most_eight_are_asked_for_at_once_and_the_urgent_go_first()
+    {
+        _mayAnswer = new();
+        for (var i = 0; i < 20; i++) _store.Warm(Id($"w{i:00}"));
+        var urgent = _store.GetAsync(Id("urgent"), Patience.Token).AsTask();
+        var promoted = _store.GetAsync(Id("w19"), Patience.Token).AsTask();
+        while (Asked < 8) await Task.Yield();
+        Assert.Equal(8, Asked);
+        _mayAnswer.SetResult();
+        await Patience.Within(Task.WhenAll(urgent, promoted));
+        await AnsweredAsync(21);
+        lock (_gate) Assert.Subset(new HashSet<SpiffeId>(_asked.Skip(8).Take(8)), new HashSet<SpiffeId> { Id("urgent"), Id("w19") });
+    }
+
+    [Fact, Scenario("L4-146")]
+    public async Task Pods_of_the_node_are_fetched_ahead_and_forgotten_with_the_last()
+    {
+        var mesh = new AmbientMesh.Model.Tests.MeshBuilder("n1");
+        using var stop = new CancellationTokenSource();
+        var following = SvidPrefetch.RunAsync(mesh.Store, _store, stop.Token);
+        mesh.Pod("a", "10.0.0.1", with: w => w.ServiceAccount = "x").Pod("b", "10.0.0.2", with: w => w.ServiceAccount = "x").Pod("far", "10.0.0.3", with: w => w.Node = "n2");
+        await AnsweredAsync(1);
+        Assert.Equal([Id("x")], _store.States.Select(s => s.Identity));
+        mesh.Store.Edit(edit => edit.RemoveAddress("Kubernetes//Pod/default/a"));
+        mesh.Store.Edit(edit => edit.RemoveAddress("Kubernetes//Pod/default/b"));
+        while (_store.States.Count > 0) await Task.Yield();
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => following);
+    }
+
+    [Fact, Scenario("L4-148")]
+    public async Task Peers_of_either_root_of_the_bundle_are_accepted()
+    {
+        var other = CertificateAuthority.CreateSelfSigned("cluster.local", _clock);
+        using var key = CsrBuilder.NewKey();
+        var issued = Assert.IsType<IssuanceOutcome.Issued>(_ca.Issue(CsrBuilder.Build(Id("a"), key), Id("a"), TimeSpan.FromHours(1)));
+        var svid = Svid.FromCertificateChain([issued.CertificateChain[0], _ca.Roots.Pem + other.Roots.Pem], key, Id("a"));
+        await using var store = new SvidStore((_, _) => Task.FromResult(svid), _clock, NullLogger.Instance);
+        var verifier = (await store.GetAsync(Id("a"), Patience.Token)).Verifier;
+        foreach (var ca in (CertificateAuthority[])[_ca, other])
+            Assert.IsType<SvidVerdict.Accepted>(verifier.Verify(ca.IssueSvid(Id("peer")).Leaf, [], new PeerExpectation.OneOf([Id("peer")])));
+    }
+
+    [Theory]
+    [InlineData(1, 0.8, 1.2)]
+    [InlineData(2, 1.6, 2.4)]
+    [InlineData(5, 12.8, 19.2)]
+    [InlineData(30, 120, 150)]
+    public void The_wait_doubles_with_a_fifth_of_jitter_up_to_150_seconds(int failures, double least, double most)
+    {
+        Assert.Equal(least, SvidSchedule.RetryAfter(failures, 0).TotalSeconds, 3);
+        Assert.Equal(most, SvidSchedule.RetryAfter(failures, 1).TotalSeconds, 3);
+    }
+}
