@@ -7,6 +7,7 @@ namespace AmbientMesh.Lab.Nodes;
 internal sealed class ContainerRunner
 {
     private static readonly TimeSpan s_configurationRetry = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_soon = TimeSpan.FromMilliseconds(500);
     private readonly Lock _changing = new();
     private readonly IPodContext _pod;
     private readonly RestartBackoff _restarts = new();
@@ -303,6 +304,7 @@ internal sealed class ContainerRunner
     {
         var schedule = new ProbeSchedule(probe);
         if (schedule.InitialDelay > TimeSpan.Zero) await Task.Delay(schedule.InitialDelay, Kubelet.Clock, over);
+        var (counts, waited) = (true, TimeSpan.Zero);
         while (true)
         {
             string? problem;
@@ -312,9 +314,14 @@ internal sealed class ContainerRunner
                 problem = await Probe.AttemptAsync(Kubelet.Node, probe, Spec, _pod.Address, running, limit.Token);
             }
             over.ThrowIfCancellationRequested();
-            if (problem is not null) Kubelet.Events.Warning(_pod.Pod, "Unhealthy", $"{kind} probe failed: {problem}", FieldPath);
-            if (schedule.Count(problem is null) is { } verdict) yield return verdict;
-            await Task.Delay(schedule.Period, Kubelet.Clock, over);
+            if (problem is not null && counts) Kubelet.Events.Warning(_pod.Pod, "Unhealthy", $"{kind} probe failed: {problem}", FieldPath);
+            if ((problem is null || counts) && schedule.Count(problem is null) is { } verdict) yield return verdict;
+            // A container that is not ready yet is asked more often than its period says, so that it is found ready soon; that is not held against it.
+            var soon = kind == "Readiness" && !_record.Ready && schedule.Period > s_soon;
+            await Task.Delay(soon ? s_soon : schedule.Period, Kubelet.Clock, over);
+            waited = soon ? waited + s_soon : schedule.Period;
+            counts = waited >= schedule.Period;
+            if (counts) waited = TimeSpan.Zero;
         }
     }
 

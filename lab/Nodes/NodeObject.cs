@@ -52,7 +52,7 @@ internal static class NodeObject
             new JsonObject { ["type"] = "Hostname", ["address"] = node.Name() },
         ]);
         status["daemonEndpoints"] ??= new JsonObject { ["kubeletEndpoint"] = new JsonObject { ["Port"] = JsonTree.Number(10250) } };
-        status["nodeInfo"] ??= Info();
+        if (status.Text("nodeInfo", "kernelVersion") is not { Length: > 0 }) status["nodeInfo"] = Info();
         var old = status.Objects("conditions").ToArray();
         status["conditions"] = new JsonArray(
             Condition(old, "MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available", now),

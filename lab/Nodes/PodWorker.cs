@@ -114,17 +114,34 @@ internal sealed class PodWorker : IPodContext
     private async Task LiveAsync()
     {
         Publish();
+        while (!await TryRunAsync())
+        {
+            await TearDownAsync();
+            await Task.WhenAny(Task.Delay(s_sandboxRetry, Kubelet.Clock, CancellationToken.None), _stop.Token.WhenCancelledAsync());
+            if (_stop.IsCancellationRequested) break;
+        }
+        await EndAsync();
+        if (_stop.IsCancellationRequested) Forget();
+    }
+
+    /// <summary>False when the machine failed us; what was begun is then taken down and begun again.</summary>
+    private async Task<bool> TryRunAsync()
+    {
         try
         {
             await StartAsync(_stop.Token);
-            await Task.WhenAll(_running);
+            await Task.WhenAll(_running).WaitAsync(_stop.Token);
         }
         catch (OperationCanceledException) when (_stop.IsCancellationRequested)
         {
             // To end before everything had begun.
         }
-        await EndAsync();
-        if (_stop.IsCancellationRequested) Forget();
+        catch (Exception failed) when (failed is IOException or UnauthorizedAccessException or System.ComponentModel.Win32Exception)
+        {
+            Kubelet.Events.Warning(_pod, "FailedSync", $"error syncing pod: {failed.Message}");
+            return false;
+        }
+        return true;
     }
 
     // ---- beginning ---------------------------------------------------------------------------------------------------------
@@ -139,9 +156,9 @@ internal sealed class PodWorker : IPodContext
         foreach (var init in _containers.Where(c => c.Role != ContainerRole.Main))
         {
             var run = init.RunAsync(stop);
+            _running.Add(run);
             if (init.Role == ContainerRole.Sidecar)
             {
-                _running.Add(run);
                 await init.Started.WaitAsync(stop);
                 continue;
             }
@@ -151,7 +168,7 @@ internal sealed class PodWorker : IPodContext
         }
         _running.AddRange(_containers.Where(c => c.Role == ContainerRole.Main).Select(c => c.RunAsync(stop)));
         var main = _running.TakeLast(_containers.Count(c => c.Role == ContainerRole.Main));
-        await Task.WhenAll(main);
+        await Task.WhenAll(main).WaitAsync(stop);   // a run ends by itself, or by being stopped once this has returned
         // Sidecars do not keep a finished pod alive.
         foreach (var sidecar in _containers.Where(c => c.Role == ContainerRole.Sidecar)) await sidecar.StopAsync($"Stopping container {sidecar.Name}", _kill.Token);
     }
@@ -255,14 +272,7 @@ internal sealed class PodWorker : IPodContext
 
     private async Task EndAsync()
     {
-        await StopContainersAsync(ContainerRole.Main);
-        await StopContainersAsync(ContainerRole.Init);
-        await StopContainersAsync(ContainerRole.Sidecar);
-        await Task.WhenAll(_running);
-        Publish();
-        if (_cni is not null) await DisconnectAsync(_cni);
-        if (_sandbox is { } sandbox) await sandbox.RemoveAsync(CancellationToken.None);
-        (_sandbox, _cni) = (null, null);
+        await TearDownAsync();
         if (_stop.IsCancellationRequested)
         {
             await _volumes.RemoveAsync(CancellationToken.None);
@@ -271,6 +281,19 @@ internal sealed class PodWorker : IPodContext
         Publish();
         await _stop.Token.WhenCancelledAsync();   // finished by itself: its object and logs stay until it is deleted
         await _volumes.RemoveAsync(CancellationToken.None);
+    }
+
+    private async Task TearDownAsync()
+    {
+        await StopContainersAsync(ContainerRole.Main);
+        await StopContainersAsync(ContainerRole.Init);
+        await StopContainersAsync(ContainerRole.Sidecar);
+        await Task.WhenAll(_running.Select(r => r.ContinueWith(_ => { }, TaskScheduler.Default)));   // how they failed has been reported
+        _running.Clear();
+        Publish();
+        if (_cni is not null) await DisconnectAsync(_cni);
+        if (_sandbox is { } sandbox) await sandbox.RemoveAsync(CancellationToken.None);
+        (_sandbox, _cni) = (null, null);
     }
 
     private Task StopContainersAsync(ContainerRole role) =>

@@ -16,6 +16,12 @@ internal static class Syscalls
 
     public static uint EffectiveUserId => GetEffectiveUserId();
 
+    /// <summary>Renames, replacing what stands there; links are moved themselves.</summary>
+    public static void Replace(string from, string to)
+    {
+        if (Rename(from, to) != 0) throw new IOException($"{from} could not be renamed to {to} (errno {Marshal.GetLastPInvokeError()}).");
+    }
+
     /// <summary>Gives a file to a group; its owner stays.</summary>
     public static void ChangeGroup(string path, long group)
     {
@@ -55,6 +61,9 @@ internal static class Syscalls
         public ushort PixelsAcross;
         public ushort PixelsDown;
     }
+
+    [DllImport("libc", EntryPoint = "rename", SetLastError = true, CharSet = CharSet.Ansi)]
+    private static extern int Rename(string from, string to);
 
     [DllImport("libc", EntryPoint = "chown", SetLastError = true, CharSet = CharSet.Ansi)]
     private static extern int Chown(string path, int owner, int group);

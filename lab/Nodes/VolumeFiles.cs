@@ -26,7 +26,7 @@ public static class VolumeFiles
     {
         Directory.CreateDirectory(directory);
         var link = Path.Combine(directory, Data);
-        var current = File.ResolveLinkTarget(link, returnFinalTarget: false)?.Name;
+        var current = new FileInfo(link).LinkTarget;
         if (current is not null && Same(Path.Combine(directory, current), files)) return false;
         var fresh = string.Create(CultureInfo.InvariantCulture, $"..{clock.GetUtcNow():yyyy_MM_dd_HH_mm_ss}.{Random.Shared.Next(100_000_000, int.MaxValue)}");
         foreach (var file in files) WriteFile(Path.Combine(directory, fresh, file.Path), file, group);
@@ -34,7 +34,7 @@ public static class VolumeFiles
         var next = Path.Combine(directory, "..data_tmp");
         File.Delete(next);
         File.CreateSymbolicLink(next, fresh);
-        File.Move(next, link, overwrite: true);
+        Syscalls.Replace(next, link);   // File.Move looks at what a link leads to
         LinkTop(directory, files);
         if (current is not null) Directory.Delete(Path.Combine(directory, current), recursive: true);
         return true;

@@ -12,6 +12,7 @@ namespace AmbientMesh.Lab.Api.Http;
 internal static class PodExecRequests
 {
     private const byte Stdin = 0, Stdout = 1, Stderr = 2, Outcome = 3, Resize = 4, Close = 255;
+    private static readonly TimeSpan ClosePatience = TimeSpan.FromSeconds(5);
     private static readonly string[] Protocols = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
     public static async Task HandleAsync(RequestContext c)
@@ -31,11 +32,16 @@ internal static class PodExecRequests
         using var end = CancellationTokenSource.CreateLinkedTokenSource(c.Aborted, c.Server.Stopping);
         await using var connection = new Connection(socket);
         await connection.SendAsync(Stdout, ReadOnlyMemory<byte>.Empty, end.Token);
-        await connection.SendAsync(Outcome, Responses.Bytes(await RunAsync(connection, runtime, request, end.Token)), end.Token);
+        var (outcome, receiving) = await RunAsync(connection, runtime, request, end.Token);
+        await connection.SendAsync(Outcome, Responses.Bytes(outcome), end.Token);
         await connection.CloseAsync(end.Token);
+        // A receive that is cancelled breaks the connection and loses what was sent, so the client's close is awaited instead.
+        end.CancelAfter(ClosePatience);
+        await receiving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    private static async Task<JsonObject> RunAsync(Connection connection, IPodRuntime runtime, PodExecRequest request, CancellationToken cancellationToken)
+    /// <summary>What the command ended with, and the task that goes on receiving until the client closes.</summary>
+    private static async Task<(JsonObject Outcome, Task Receiving)> RunAsync(Connection connection, IPodRuntime runtime, PodExecRequest request, CancellationToken cancellationToken)
     {
         IExecSession session;
         try
@@ -44,28 +50,27 @@ internal static class PodExecRequests
         }
         catch (Exception e) when (e is not OperationCanceledException)
         {
-            return new JsonObject
+            return (new JsonObject
             {
                 ["metadata"] = new JsonObject(), ["status"] = "Failure", ["message"] = $"Internal error occurred: error executing command in container: {e.Message}", ["reason"] = "InternalError",
                 ["details"] = new JsonObject { ["causes"] = new JsonArray(new JsonObject { ["message"] = $"error executing command in container: {e.Message}" }) }, ["code"] = 500,
-            };
+            }, Task.CompletedTask);
         }
         await using (session)
         {
             using var gone = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
-            var input = ReceiveAsync(connection, session, gone);
+            var input = ReceiveAsync(connection, session, gone.Cancel, cancellationToken);
             var output = SendAsync(connection, Stdout, session.StandardOutput, gone.Token);
             var errors = SendAsync(connection, Stderr, session.StandardError, gone.Token);
             try
             {
                 var exitCode = await session.ExitCode.WaitAsync(gone.Token);
                 await Task.WhenAll(output, errors);
-                return Ended(exitCode);
+                return (Ended(exitCode), input);
             }
             finally
             {
-                await gone.CancelAsync();
-                await Task.WhenAll(input, output, errors).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+                await Task.WhenAll(output, errors).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }
@@ -88,9 +93,9 @@ internal static class PodExecRequests
     }
 
     /// <summary>Feeds the command until the client closes its input; a client that goes away ends the command.</summary>
-    private static async Task ReceiveAsync(Connection connection, IExecSession session, CancellationTokenSource gone)
+    private static async Task ReceiveAsync(Connection connection, IExecSession session, Action gone, CancellationToken cancellationToken)
     {
-        while (await connection.ReceiveAsync(gone.Token) is { } message)
+        while (await connection.ReceiveAsync(cancellationToken) is { } message)
         {
             if (message.IsEmpty) continue;
             switch (message.Span[0])
@@ -98,10 +103,10 @@ internal static class PodExecRequests
                 case Stdin when session.StandardInput is { } input:
                     try
                     {
-                        await input.WriteAsync(message[1..], gone.Token);
-                        await input.FlushAsync(gone.Token);
+                        await input.WriteAsync(message[1..], cancellationToken);
+                        await input.FlushAsync(cancellationToken);
                     }
-                    catch (IOException)
+                    catch (Exception ended) when (ended is IOException or ObjectDisposedException)
                     {
                         // The command no longer reads; its exit code tells the rest.
                     }
@@ -114,7 +119,14 @@ internal static class PodExecRequests
                     break;
             }
         }
-        await gone.CancelAsync();
+        try
+        {
+            gone();
+        }
+        catch (ObjectDisposedException)
+        {
+            // The command had ended before.
+        }
     }
 
     /// <summary>One socket with its writes in turn.</summary>

@@ -93,7 +93,7 @@ public sealed partial class ClusterStore
             Admit(new AdmissionRequest(this, resource, next, current, subresource, options));
             FieldOwnership.RecordUpdate(resource, current, next, options, subresource, _clock.GetUtcNow());
             rule.OnUpdate(next, current, this);
-            if (rule.HasGeneration && subresource != "status" && SpecDiffers(current, next, resource))
+            if (rule.HasGeneration && subresource is not ("status" or "binding") && SpecDiffers(current, next, resource))
                 next.Metadata()["generation"] = JsonTree.Number(current.Generation() + 1);
             if (subresource == "status") Refuse(resource, next, rule.ValidateStatus(next, current));
             else if (subresource != "binding") Validate(resource, rule, next, current);
