@@ -14,9 +14,6 @@ internal sealed class Deadline : IDisposable
 
     public CancellationToken Token => _either.Token;
 
-    /// <summary>Time no longer runs; what is under way may take as long as it wants.</summary>
-    public void Lift() => _timer.CancelAfter(Timeout.InfiniteTimeSpan);
-
     /// <summary>Time runs anew from now.</summary>
     public void Restart(TimeSpan limit) => _timer.CancelAfter(limit);
 

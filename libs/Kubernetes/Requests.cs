@@ -61,9 +61,6 @@ public sealed record Patch
 
     public string ContentType { get; }
     public JsonNode Body { get; }
-    internal bool IsApply => ContentType == ApplyType;
-
-    private const string ApplyType = "application/apply-patch+yaml";
 
     /// <summary>RFC 7386: null removes, lists are replaced.</summary>
     public static Patch Merge(JsonObject changes) => new("application/merge-patch+json", changes);
@@ -75,7 +72,7 @@ public sealed record Patch
     public static Patch Strategic(JsonObject changes) => new("application/strategic-merge-patch+json", changes);
 
     /// <summary>Server-side apply: the fields this manager wants, and no others.</summary>
-    public static Patch Apply(JsonObject wanted) => new(ApplyType, wanted);
+    public static Patch Apply(JsonObject wanted) => new("application/apply-patch+yaml", wanted);
 }
 
 /// <summary>One consistent reading of a collection.</summary>
