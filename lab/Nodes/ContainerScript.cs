@@ -27,7 +27,12 @@ internal static class ContainerScript
         script.AppendLine("""target() { p=$(chroot . readlink -m -- "$1" 2>/dev/null) || p=$1; printf '.%s' "$p"; }""");
         foreach (var mount in spec.Mounts) Mount(script, mount);
         script.AppendLine("mkdir -p .old; pivot_root . .old; cd /; umount -l /.old; rmdir /.old");
-        if (spec.Rights.ReadOnlyRoot) script.AppendLine("mount -o remount,bind,ro /; mount -o remount,ro /run; mount -o remount,ro /tmp");
+        if (spec.Rights.ReadOnlyRoot)
+        {
+            // Only the mounts made here: where a volume stands at one of these places, its own setting holds.
+            foreach (var place in (string[])["/", "/run", "/tmp"])
+                if (spec.Mounts.All(m => m.Target.TrimEnd('/') != place && m.Target.TrimEnd('/') != "/var" + place)) script.AppendLine($"mount -o remount,bind,ro {place}");
+        }
         Become(script, spec);
         return script.ToString();
     }

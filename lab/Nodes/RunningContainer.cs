@@ -113,7 +113,7 @@ public sealed class RunningContainer
     private async Task<string> LastWordsAsync()
     {
         var words = "";
-        await foreach (var line in Log.ReadAsync(follow: false)) words = line.Text;
+        await foreach (var line in Log.ReadAsync(follow: false)) words += (words.Length > 0 ? "; " : "") + line.Text.Trim();
         return words;
     }
 
