@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Protocol.Ca;
@@ -26,8 +27,11 @@ public sealed class ControlPlaneStandIn : IAsyncDisposable
     private readonly string _folder = Directory.CreateTempSubdirectory("amz-cp-").FullName;
     private readonly List<string> _requested = [];
 
-    private ControlPlaneStandIn()
+    private readonly List<Socket> _listeners;
+
+    private ControlPlaneStandIn(List<Socket> listeners)
     {
+        _listeners = listeners;
         Authority = CertificateAuthority.CreateSelfSigned("cluster.local", TimeProvider.System);
         File.WriteAllText(RootFile, Authority.Roots.Pem);
         _discovery = new DeltaDiscoveryServer([_addresses, _policies]);
@@ -39,6 +43,7 @@ public sealed class ControlPlaneStandIn : IAsyncDisposable
         {
             kestrel.UseRpcLimits();
             kestrel.Listen(IPAddress.Loopback, 0, listen => listen.UseRpcTls(() => certificate));
+            foreach (var listener in listeners) kestrel.ListenHandle((ulong)listener.Handle, listen => listen.UseRpcTls(() => certificate));
         });
         _server = builder.Build();
         _server.MapDeltaDiscovery(_discovery);
@@ -58,11 +63,12 @@ public sealed class ControlPlaneStandIn : IAsyncDisposable
         get { lock (_requested) return [.. _requested]; }
     }
 
-    public static async Task<ControlPlaneStandIn> StartAsync()
+    /// <summary>Serves on loopback, and on loopback port 15012 of each given namespace.</summary>
+    public static async Task<ControlPlaneStandIn> StartAsync(params PodNamespace[] inside)
     {
-        var plane = new ControlPlaneStandIn();
+        var plane = new ControlPlaneStandIn([.. inside.Select(Listen)]);
         await plane._server.StartAsync(Patience.Token);
-        var bound = new Uri(plane._server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        var bound = new Uri(plane._server.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First(a => a.StartsWith("https://127.0.0.1", StringComparison.Ordinal)));
         plane.Address = new Uri($"https://localhost:{bound.Port}");
         return plane;
     }
@@ -79,8 +85,17 @@ public sealed class ControlPlaneStandIn : IAsyncDisposable
         await _server.StopAsync(CancellationToken.None);
         await _server.DisposeAsync();
         _discovery.Dispose();
+        foreach (var listener in _listeners) listener.Dispose();
         Directory.Delete(_folder, recursive: true);
     }
+
+    private static Socket Listen(PodNamespace pod) => pod.Namespace.Run(() =>
+    {
+        var listener = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        listener.Bind(new IPEndPoint(IPAddress.Loopback, 15012));
+        listener.Listen();
+        return listener;
+    });
 
     private static void Update(ResourceTable table, string name, IMessage body) => table.Update([XdsResource.Create(table.TypeUrl, name, body)]);
 

@@ -1,0 +1,146 @@
+using System.Net;
+using System.Net.Sockets;
+using System.Text;
+using AmbientMesh.Protocol.Zds;
+
+namespace AmbientMesh.Integration.Tests.Ztunnel;
+
+/// <summary>The program as it runs in its own pod: its ports, its signals, its end.</summary>
+public sealed class ZtunnelProcessTests : IAsyncLifetime
+{
+    private readonly NodeAgentStandIn _agent = new();
+    private PodNetwork _network = null!;
+    private ControlPlaneStandIn _plane = null!;
+    private ZtunnelProcess _ztunnel = null!;
+    private PodNamespace _home = null!;
+    private PodNamespace _client = null!;
+    private PodNamespace _server = null!;
+    private PodNamespace _plain = null!;
+    private PodServer _app = null!;
+
+    public async ValueTask InitializeAsync()
+    {
+        _network = await PodNetwork.CreateAsync();
+        _home = await _network.AddPodAsync("ztunnel-n1");
+        _plane = await ControlPlaneStandIn.StartAsync(_home);
+        (_client, _server) = (await _network.AddPodAsync("client"), await _network.AddPodAsync("server"));
+        _plain = await _network.AddPodAsync("plain");
+        foreach (var pod in (PodNamespace[])[_client, _server])
+        {
+            await TestMesh.RedirectAsync(pod);
+            _plane.Put(TestMesh.WorkloadOf(pod, "n1", hbone: true));
+        }
+        _plane.Put(TestMesh.WorkloadOf(_home, "n1", hbone: true, w =>
+        {
+            (w.Namespace, w.ServiceAccount, w.WorkloadName, w.CanonicalName) = ("istio-system", "ztunnel", "ztunnel", "ztunnel");
+            w.Addresses.RemoveAt(1);
+        }));
+        _app = PodServer.Echo(_server, 8080);
+        _ztunnel = ZtunnelProcess.Start(_home, Settings());
+        await _agent.AcceptAsync();
+        foreach (var pod in (PodNamespace[])[_client, _server]) Assert.Equal("", await _agent.AddAsync(TestMesh.UidOf(pod), pod));
+        Assert.Equal("", await _agent.SnapshotSentAsync());
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _app?.Dispose();
+        if (_ztunnel is not null) await _ztunnel.DisposeAsync();
+        _agent.Dispose();
+        if (_plane is not null) await _plane.DisposeAsync();
+        if (_network is not null) await _network.DisposeAsync();
+    }
+
+    private Dictionary<string, string> Settings() => new()
+    {
+        ["XDS_ADDRESS"] = "localhost:15012", ["CA_ADDRESS"] = "https://localhost:15012", ["XDS_ROOT_CA"] = _plane.RootFile, ["CA_ROOT_CA"] = _plane.RootFile,
+        ["INPOD_UDS"] = _agent.SocketPath, ["NODE_NAME"] = "n1", ["POD_NAME"] = "ztunnel-n1", ["POD_NAMESPACE"] = "istio-system", ["SERVICE_ACCOUNT"] = "ztunnel",
+        ["INSTANCE_IP"] = _home.V4.ToString(), ["TERMINATION_GRACE_PERIOD_SECONDS"] = "4",
+    };
+
+    private IPEndPoint Home(int port) => TestMesh.At(_home, port);
+
+    private static Task<string> GetAsync(PodNamespace from, IPEndPoint at, string path) => PodClient.CallAsync(from, at, $"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+
+    [Fact, Scenario("L4-081", "L4-082", "L4-086")]
+    public async Task Captured_pods_reach_its_public_ports_through_a_tunnel_and_no_other()
+    {
+        Assert.EndsWith("ready\n", await GetAsync(_client, Home(15021), "/healthz/ready"));
+        var metrics = await GetAsync(_client, Home(15020), "/metrics");
+        Assert.StartsWith("HTTP/1.1 200 OK", metrics);
+        Assert.Contains(metrics.Split('\n'), line => line.StartsWith("istio_tcp_connections_opened_total{reporter=\"destination\"", StringComparison.Ordinal) && line.Contains("destination_workload=\"ztunnel\"") && line.Contains("mutual_tls"));
+        await Eventually.IsTrueAsync(() => _ztunnel.Output.Contains($"dst.addr={Home(15008)} dst.hbone_addr={Home(15020)}"), "the access log line of the proxy's own pod");
+        foreach (var port in (int[])[15000, 15001, 15006, 15008, 15080]) Assert.True(await PodClient.FailsAsync(_client, Home(port)), $"port {port}");
+    }
+
+    [Fact, Scenario("L4-084")]
+    public async Task Pods_outside_the_mesh_reach_its_public_ports_plainly_and_no_other()
+    {
+        Assert.EndsWith("ready\n", await GetAsync(_plain, Home(15021), "/healthz/ready"));
+        Assert.StartsWith("HTTP/1.1 200 OK", await GetAsync(_plain, Home(15020), "/metrics"));
+        foreach (var port in (int[])[15000, 15001, 15006]) await Assert.ThrowsAsync<SocketException>(() => PodClient.CallAsync(_plain, Home(port)));
+        using var client = await PodClient.ConnectAsync(_plain, Home(15008));
+        var stream = client.GetStream();
+        await stream.WriteAsync(Encoding.ASCII.GetBytes("GET / HTTP/1.1\r\n\r\n"), Patience.Token);
+        Assert.True(await stream.ReadAsync(new byte[100], Patience.Token) is 0 or 7);
+    }
+
+    [Fact, Scenario("L4-159")]
+    public async Task Sigterm_drains_and_ends_with_success()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+        await _ztunnel.SignalAsync("TERM");
+        Assert.Equal(0, await _ztunnel.ExitedAsync());
+        Assert.Contains("Shutdown completed gracefully", _ztunnel.Output);
+    }
+
+    [Fact, Scenario("L4-151")]
+    public async Task A_broken_agent_ends_it_with_failure()
+    {
+        Assert.Contains("workload_info is required", await _agent.SendAsync(new WorkloadRequest { Add = new AddWorkload { Uid = "x" } }, _server.Namespace.Handle));
+        Assert.Equal(1, await _ztunnel.ExitedAsync());
+        Assert.Contains("WorkloadProxyManager run error: protocol error \"workload_info is required but not present\"", _ztunnel.Output);
+    }
+
+    [Fact]
+    public async Task Killed_in_the_middle_it_leaves_its_pods_closed_and_not_plain()
+    {
+        var secret = $"secret-{Guid.NewGuid():n}";
+        using var open = await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080));
+        var stream = open.GetStream();
+        await stream.WriteAsync("x"u8.ToArray(), Patience.Token);
+        Assert.Equal(1, await stream.ReadAsync(new byte[1], Patience.Token));
+        await using var capture = await _network.CaptureAsync();
+        await _ztunnel.SignalAsync("KILL");
+        await _ztunnel.ExitedAsync();
+        for (var i = 0; i < 5; i++)
+        {
+            // A captured pod has no way out, and an outsider no way in.
+            foreach (var from in (PodNamespace[])[_client, _plain])
+                await Assert.ThrowsAnyAsync<Exception>(() => PodClient.CallAsync(from, TestMesh.At(_server, 8080), secret));
+        }
+        await Assert.ThrowsAnyAsync<IOException>(async () =>
+        {
+            await stream.WriteAsync(Encoding.ASCII.GetBytes(secret), Patience.Token);
+            if (await stream.ReadAsync(new byte[1], Patience.Token) == 0) throw new IOException("closed");
+        });
+        Assert.Equal(-1, (await capture.StopAsync()).AsSpan().IndexOf(Encoding.ASCII.GetBytes(secret)));
+    }
+
+    [Fact]
+    public async Task A_second_one_names_the_port_that_is_taken_and_leaves_the_first_alone()
+    {
+        await using var second = ZtunnelProcess.Start(_home, Settings());
+        Assert.Equal(1, await second.ExitedAsync());
+        Assert.Contains("The readiness port [::]:15021 cannot be opened: Address already in use", second.Output);
+        Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+    }
+
+    [Fact]
+    public async Task Without_the_rights_it_needs_it_says_so_and_changes_nothing()
+    {
+        await using var powerless = ZtunnelProcess.Start(_home, Settings(), "setpriv", "--bounding-set=-sys_admin");
+        Assert.Equal(1, await powerless.ExitedAsync());
+        Assert.Equal("The capability SYS_ADMIN is missing; it is needed to open sockets in pods' network namespaces. Run as root with it added.", powerless.Output.Trim());
+    }
+}
