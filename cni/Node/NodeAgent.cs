@@ -82,7 +82,7 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
             running.AddRange([podCache.RunAsync(stopping.Token), namespaces.RunAsync(stopping.Token)]);
             await Task.WhenAll(podCache.WaitForSyncAsync(cancellationToken), namespaces.WaitForSyncAsync(cancellationToken));
             await TakeStockAsync(rules, podCache, enroller, tools, search, cancellationToken);
-            running.AddRange([watch.RunAsync(), queue.RunAsync(Workers, stopping.Token), ztunnels.RunAsync(ztunnelSocket, stopping.Token), verification.RunAsync(stopping.Token), _installation.RunAsync(stopping.Token)]);
+            running.AddRange([watch.RunAsync(), queue.RunAsync(Workers, stopping.Token), ztunnels.RunAsync(ztunnelSocket, stopping.Token), verification.RunAsync(stopping.Token), HurryAsync(ztunnels, unenrolled, queue, stopping.Token), _installation.RunAsync(stopping.Token)]);
             _serving.TrySetResult();
             _log.LogInformation("node {Node} is served by {Backend}; {Pods} pods were enrolled already", settings.NodeName, tools.Redirection.BackendName, _pods.All.Count);
             await await Task.WhenAny([.. running, Task.Delay(Timeout.InfiniteTimeSpan, clock, cancellationToken)]);
@@ -100,6 +100,17 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
             await stopping.CancelAsync();
             await Task.WhenAll(running).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             foreach (var pod in _pods.All) _pods.Remove(pod.Uid);
+        }
+    }
+
+    // Pods that wait for a ztunnel are looked at as soon as one is there.
+    private static async Task HurryAsync(ZdsServer ztunnels, UnenrolledPods unenrolled, EnrollmentQueue queue, CancellationToken cancellationToken)
+    {
+        while (!cancellationToken.IsCancellationRequested)
+        {
+            await ztunnels.Changed.WaitAsync(cancellationToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (ztunnels.Connected == 0) continue;
+            foreach (var pod in unenrolled.All) queue.Enqueue(pod.Key);
         }
     }
 

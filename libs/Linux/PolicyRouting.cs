@@ -9,14 +9,18 @@ namespace AmbientMesh.Linux;
 public sealed record LoopbackRouting(int Mark, int Mask, int Table, int Preference)
 {
     /// <summary>Puts rule and route in place; existing ones stay. For IPv6 the route is left out when loopback has IPv6 disabled.</summary>
-    /// <exception cref="ProgramFailedException">The kernel refused.</exception>
+    /// <exception cref="IOException">The kernel refused.</exception>
     public async Task ApplyAsync(NetworkNamespace inside, AddressFamily family, CancellationToken cancellationToken)
     {
         var (flag, any) = Family(family);
-        var rule = await ShowAsync(inside, flag, cancellationToken);
-        if (!rule.Contains("lookup", StringComparison.Ordinal)) await IpAsync(inside, cancellationToken, [flag, "rule", "add", .. RuleSelector]);
-        if (family == AddressFamily.InterNetworkV6 && await LoopbackWithoutIpv6Async(inside, cancellationToken)) return;
-        await IpAsync(inside, cancellationToken, flag, "route", "replace", "local", any, "dev", "lo", "scope", "host", "table", $"{Table}");
+        var script = $"rule add {string.Join(' ', RuleSelector)}\n";
+        if (family == AddressFamily.InterNetwork || !await LoopbackWithoutIpv6Async(inside, cancellationToken))
+            script += $"route replace local {any} dev lo scope host table {Table}\n";
+        var result = await HostProgram.RunAsync(new ProgramCall("ip", flag, "-force", "-batch", "-") { Inside = inside, Input = script }, cancellationToken);
+        // A rule that is there already is the one complaint that is none; ip adds a line saying which command it was.
+        var complaints = result.Errors.Split('\n', StringSplitOptions.RemoveEmptyEntries)
+            .Where(line => !line.Contains("File exists", StringComparison.Ordinal) && !line.StartsWith("Command failed -:1", StringComparison.Ordinal)).ToList();
+        if (complaints.Count > 0) throw new IOException($"{result.Call}: {string.Join("; ", complaints)}");
     }
 
     /// <summary>Removes rule and route; no error when absent.</summary>

@@ -13,7 +13,7 @@ namespace AmbientMesh.Cni.Node.Enrollment;
 /// <param name="CapturesDns">Default of DNS capture.</param>
 internal sealed record EnrollmentDefaults(bool CapturesDns);
 
-/// <summary>Carries enrolment out: rules, ztunnel, probe exemption, annotation, in the order that fails closed. Source: reference 9.4.</summary>
+/// <summary>Carries enrolment out: rules, probe exemption, ztunnel, annotation, in the order that fails closed. Source: reference 9.4.</summary>
 /// <remarks>One operation per pod at a time; the caller sees to it. Rules come first: a pod whose ztunnel has not answered yet is closed, not open.</remarks>
 internal sealed class PodEnroller(
     PodRedirection redirection, RedirectSettings settings, IProbeExemptions probes, ZdsServer ztunnels, EnrolledPods pods,
@@ -31,18 +31,36 @@ internal sealed class PodEnroller(
     }
 
     /// <summary>Enrols the pod in <paramref name="inside"/>, which is taken over.</summary>
+    /// <remarks>Probes are exempted before ztunnel has answered: a pod that waits, closed, for its ztunnel is not to be restarted by its liveness probe.</remarks>
+    /// <param name="isStarting">The namespace was just made for the pod.</param>
     /// <exception cref="EnrollmentException">A step failed; the steps before it stay, so the pod is closed rather than open.</exception>
-    public async Task EnrolAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    public async Task EnrolAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken, bool isStarting = false)
     {
         var record = new EnrolledPod(pod.Metadata.Uid ?? "", pod.Key, pod.Spec.ServiceAccountName ?? "default", addresses, inside);
-        await RedirectAsync(pod, inside, addresses, cancellationToken);
+        var hadAddresses = pods.Get(record.Uid) is not null;
+        await RedirectAsync(pod, inside, addresses, cancellationToken, isStarting);
         pods.Put(record);
-        await HandOverAsync(pod, record, cancellationToken);
         await StepAsync("exempting its probes", () => probes.AddAsync(record.Uid, addresses, cancellationToken));
-        await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        if (hadAddresses) await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        await HandOverAsync(pod, record, cancellationToken);
         await AnnotateAsync(pod, EnrollmentRules.Enabled, cancellationToken);
         pods.Put(record with { IsComplete = true });
         log.LogInformation("{Pod} is enrolled ({Backend})", pod.Key, redirection.BackendName);
+    }
+
+    /// <summary>Takes back what the start of a pod left, when that start failed: the sandbox goes, with the rules inside it.</summary>
+    public async Task WithdrawAsync(string uid, NetworkNamespace inside, CancellationToken cancellationToken)
+    {
+        if (pods.Get(uid) is { } failed && failed.Namespace == inside) pods.Remove(uid);
+        inside.Dispose();
+        try
+        {
+            await probes.RemoveAsync(uid, [], cancellationToken);
+        }
+        catch (IOException e)
+        {
+            log.LogWarning("the probe exemption of a pod that did not start stays for now: {Reason}", e.Message);
+        }
     }
 
     /// <summary>Takes a running pod out of the mesh. The annotation stays until everything else is done.</summary>
@@ -110,12 +128,12 @@ internal sealed class PodEnroller(
 
     /// <summary>Puts the redirect rules in place and nothing else.</summary>
     /// <exception cref="EnrollmentException">The kernel refused, or the annotations ask for the impossible.</exception>
-    public async Task RedirectAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
+    public async Task RedirectAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken, bool isStarting = false)
     {
         var options = Options(pod, addresses);
         try
         {
-            await redirection.ApplyAsync(inside, options, cancellationToken);
+            await redirection.ApplyAsync(inside, options, cancellationToken, isStarting);
         }
         catch (IOException e)
         {

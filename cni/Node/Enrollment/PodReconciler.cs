@@ -29,8 +29,7 @@ internal sealed class PodReconciler(
         }
         catch (EnrollmentException e)
         {
-            log.LogError("{Pod}: {Reason}", key, e.Message);
-            if (pod is not null) unenrolled.Report(pod, e.Message);
+            Complain(key, pod, e.Message);
             return !e.CanRetry;
         }
     }
@@ -43,15 +42,14 @@ internal sealed class PodReconciler(
         using var alone = await AloneAsync(pod.Key, cancellationToken);
         try
         {
-            await enroller.EnrolAsync(pod, inside, addresses, cancellationToken);
+            await enroller.EnrolAsync(pod, inside, addresses, cancellationToken, isStarting: true);
             unenrolled.Enrolled(pod);
         }
         catch (Exception e)
         {
             // The runtime takes this sandbox down and tries with another one.
-            if (pods.Get(pod.Metadata.Uid ?? "") is { } failed && failed.Namespace == inside) pods.Remove(failed.Uid);
-            inside.Dispose();
-            if (e is EnrollmentException) unenrolled.Report(pod, e.Message);
+            await enroller.WithdrawAsync(pod.Metadata.Uid ?? "", inside, CancellationToken.None);
+            if (e is EnrollmentException) Complain(pod.Key, pod, e.Message);
             throw;
         }
     }
@@ -68,7 +66,7 @@ internal sealed class PodReconciler(
             var faults = await FaultsAsync(pod, addresses, processes, exempt, cancellationToken);
             if (faults.Count > 0)
             {
-                log.LogWarning("{Pod} is not enrolled as it should be: {Faults}", key, string.Join(", ", faults));
+                log.Log(unenrolled.Has(pod) ? LogLevel.Debug : LogLevel.Warning, "{Pod} is not enrolled as it should be: {Faults}", key, string.Join(", ", faults));
                 await EnrolFoundAsync(pod, addresses, processes, cancellationToken);
             }
             unenrolled.Enrolled(pod);
@@ -76,8 +74,7 @@ internal sealed class PodReconciler(
         }
         catch (Exception e) when (e is EnrollmentException or IOException)
         {
-            log.LogError("{Pod}: {Reason}", key, e.Message);
-            unenrolled.Report(pod, e.Message);
+            Complain(key, pod, e.Message);
             return [];
         }
     }
@@ -156,6 +153,13 @@ internal sealed class PodReconciler(
         return faults;
 
         bool IsExemptible(System.Net.IPAddress address) => probes.Covers(address);
+    }
+
+    // Said once and then only when the reason is another one; the status shows it all the time.
+    private void Complain(ObjectKey key, Pod? pod, string reason)
+    {
+        var isNews = pod is null || unenrolled.Report(pod, reason);
+        log.Log(isNews ? LogLevel.Error : LogLevel.Debug, "{Pod}: {Reason}", key, reason);
     }
 
     private async Task<Releasing> AloneAsync(ObjectKey key, CancellationToken cancellationToken)

@@ -20,13 +20,19 @@ public sealed class UnenrolledPods(Action<Pod, bool, string, string> tell, TimeP
 
     public int Count => _pods.Count;
 
+    /// <summary>Whether the pod is known to be in trouble.</summary>
+    public bool Has(Pod pod) => _pods.ContainsKey(pod.Metadata.Uid ?? "");
+
     /// <summary>Notes a failure; the owner is told when the reason is a new one.</summary>
-    public void Report(Pod pod, string reason)
+    /// <returns>Whether it is.</returns>
+    public bool Report(Pod pod, string reason)
     {
         var uid = pod.Metadata.Uid ?? "";
         var before = _pods.GetValueOrDefault(uid);
         _pods[uid] = new UnenrolledPod(uid, pod.Key, reason, before?.Since ?? clock.GetUtcNow());
-        if (before?.Reason != reason) tell(pod, true, FailedReason, $"The pod should be in the mesh and is not: {reason}");
+        if (before?.Reason == reason) return false;
+        tell(pod, true, FailedReason, $"The pod should be in the mesh and is not: {reason}");
+        return true;
     }
 
     /// <summary>The pod is enrolled now; its owner is told when it was not before.</summary>

@@ -34,12 +34,14 @@ public sealed class PodRedirection(IRedirectionBackend backend, IReadOnlyList<IR
     private IEnumerable<AddressFamily> Families => settings.RedirectsIpv6 ? [AddressFamily.InterNetwork, AddressFamily.InterNetworkV6] : [AddressFamily.InterNetwork];
 
     /// <summary>Rules and routes are exactly the wanted ones afterwards; what was there is replaced without a gap.</summary>
+    /// <param name="isNew">The namespace was just made; nobody wrote into it in another way before.</param>
     /// <exception cref="IOException">The kernel refused; the pod is not enrolled.</exception>
-    public async Task ApplyAsync(NetworkNamespace pod, PodRedirectOptions options, CancellationToken cancellationToken)
+    public async Task ApplyAsync(NetworkNamespace pod, PodRedirectOptions options, CancellationToken cancellationToken, bool isNew = false)
     {
         // Routes first: they do nothing until the rules mark a packet.
         foreach (var family in Families) await RedirectSettings.ReplyRouting.ApplyAsync(pod, family, cancellationToken);
         await backend.ApplyAsync(pod, options, cancellationToken);
+        if (isNew) return;
         foreach (var other in others)
             if ((await other.ReadAsync(pod, cancellationToken)).Length > 0) await other.DeleteAsync(pod, cancellationToken);
     }

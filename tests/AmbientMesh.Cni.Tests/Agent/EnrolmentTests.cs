@@ -115,6 +115,7 @@ public class EnrolmentTests
         Assert.Contains("no ztunnel connection", await node.EventAsync("web", "AmbientEnrollmentFailed"));
         Assert.Contains("ambientmesh_cni_unenrolled_pods 1", (await agent.GetAsync("/metrics")).Text);
         Assert.Contains("demo/web", (await agent.GetAsync("/readyz")).Text);
+        Assert.Equal([$"{pod.V4}={pod.Uid}", $"{pod.V6}={pod.Uid}"], await node.ExemptAsync());   // its liveness probe must not restart it
         var line = Assert.Single((await agent.StatusAsync())["notEnrolled"]!.AsArray());
         Assert.Equal(("web", false), ((string?)line!["name"], (bool)line["ready"]!));
 

@@ -45,6 +45,7 @@ public class PluginTests
         Assert.Contains("no ztunnel connection", (string?)output!["details"]);
         Assert.Equal("1.0.0", (string?)output["cniVersion"]);
         Assert.Equal("pending", node.Annotation(pod));
+        Assert.Empty(await node.ExemptAsync());
         Assert.Contains("no ztunnel connection", await node.EventAsync("web", "AmbientEnrollmentFailed"));
         Assert.Contains("ambientmesh_cni_unenrolled_pods 1", (await agent.GetAsync("/metrics")).Text);
 

@@ -81,9 +81,9 @@ internal sealed class PodOnNode : IDisposable
     {
         using var listener = Listen(to, port);
         using var client = await ConnectAsync(from, address, port);
-        if (client is null) return false;
-        using var accepted = await listener.AcceptAsync(Patience.Token);
-        return true;
+        using var accepted = client is null ? null : await listener.AcceptAsync(Patience.Token);
+        listener.Shutdown(SocketShutdown.Both);   // frees the port also where a program being started holds a copy for a moment
+        return client is not null;
     }
 
     public void Dispose()
