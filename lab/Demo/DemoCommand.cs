@@ -116,7 +116,7 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
                 .Where(l => l.StartsWith("istio_tcp_connections_opened_total{", StringComparison.Ordinal) && l.Contains("mutual_tls", StringComparison.Ordinal)).ToList();
             var log = (await run.MustKubectlAsync(cancellationToken, "logs", "-n", "istio-system", ztunnel)).Split('\n').Where(l => l.Contains("connection complete", StringComparison.Ordinal) && l.Contains("spiffe://", StringComparison.Ordinal)).ToList();
             screen.Line($"{ztunnel} on {node}:");
-            screen.Lines(metrics.Take(2).Concat(log.TakeLast(1)).Select(l => "  " + l));
+            screen.Lines(metrics.Take(2).Select(MetricLine.Shorten).Concat(log.TakeLast(1)).Select(l => "  " + l.Replace('\t', ' ')));
             foreach (var reporter in new[] { "source", "destination" })
                 if (metrics.Any(l => l.Contains($"reporter=\"{reporter}\"", StringComparison.Ordinal)) && log.Count > 0) both.Add(reporter);
         }

@@ -13,7 +13,7 @@ internal static class DemoRun
     public static async Task<int> RunAsync(bool keep, string images, CancellationToken cancellationToken)
     {
         var paths = new LabPaths(Lab);
-        var screen = new DemoScreen(AnsiConsole.Console);
+        var screen = new DemoScreen(Console());
         var holds = false;
         screen.Step("A cluster of two nodes");
         try
@@ -34,5 +34,14 @@ internal static class DemoRun
             else await CommandRunner.LabAsync(CancellationToken.None, "down", "--name", Lab);
         }
         return holds ? 0 : 1;
+    }
+
+    /// <summary>A person's terminal decides itself; a file or a pipe gets plain text in lines that are not broken at 80 columns.</summary>
+    private static IAnsiConsole Console()
+    {
+        if (!global::System.Console.IsOutputRedirected) return AnsiConsole.Console;
+        var console = AnsiConsole.Create(new AnsiConsoleSettings { Ansi = AnsiSupport.No, ColorSystem = ColorSystemSupport.NoColors });
+        console.Profile.Width = 400;
+        return console;
     }
 }
