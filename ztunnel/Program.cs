@@ -1,10 +1,13 @@
 using System.Runtime.InteropServices;
+using AmbientMesh.Hbone;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel;
 using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.InPod;
 using Microsoft.Extensions.Logging;
+
+SocketEngine.ContinueInline();   // before any socket, and in this process's own namespace
 
 switch (args.FirstOrDefault() ?? "proxy")
 {

@@ -18,11 +18,11 @@ internal sealed class Mesh(string trustDomain = "cluster.local")
         new(_authority.IssueSvid(Id(account)), new SvidVerifier(Roots.Union(other.Roots), SvidRules.Strict, TimeProvider.System));
 
     /// <summary>Two TLS transports over loopback after a good handshake.</summary>
-    public async Task<(TlsTransport Client, TlsTransport Server)> PairAsync(string client = "client", string server = "server")
+    public async Task<(TlsTransport Client, TlsTransport Server)> PairAsync(TlsEngine? engine = null, string client = "client", string server = "server")
     {
         var (c, s) = await Loopback.PairAsync();
-        var accepting = TlsHandshake.AcceptAsync(s, Credentials(server), Patience.Token);
-        var connected = await TlsHandshake.ConnectAsync(c, Credentials(client), [Id(server)], Patience.Token);
+        var accepting = TlsHandshake.AcceptAsync(engine ?? TlsHandshake.DefaultEngine, s, Credentials(server), Patience.Token);
+        var connected = await TlsHandshake.ConnectAsync(engine ?? TlsHandshake.DefaultEngine, c, Credentials(client), [Id(server)], Patience.Token);
         return (connected, await accepting);
     }
 

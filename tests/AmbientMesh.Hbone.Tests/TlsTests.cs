@@ -3,8 +3,26 @@ using System.Security.Authentication;
 
 namespace AmbientMesh.Hbone.Tests;
 
+public sealed class OpenSslTlsTests() : TlsTests(TlsEngine.OpenSsl)
+{
+    [Theory]
+    [InlineData(false, "certificate required")]
+    [InlineData(true, "certificate unknown")]
+    [Scenario("L4-077", "L4-078")]
+    public async Task A_refused_client_is_told_by_the_recorded_alert(bool foreign, string alert)
+    {
+        var recorded = Samples.Text($"samples/ztunnel/hbone-server/{(foreign ? "21-tls-foreign-trust-domain" : "20-tls-no-client-cert")}.txt");
+        Assert.Contains(alert.Replace(' ', '_').ToUpperInvariant(), recorded, StringComparison.Ordinal);
+        var other = new Mesh("other.domain");
+        var told = await RefusalAsync(foreign ? other.TrustingAlso(new Mesh(), "client").Svid.CertificateContext : null);
+        Assert.Contains(alert, told, StringComparison.Ordinal);
+    }
+}
+
+public sealed class SslStreamTlsTests() : TlsTests(TlsEngine.SslStream);
+
 /// <summary>Real handshakes over loopback, against our own ends and against the framework's, which stands for a foreign peer.</summary>
-public class TlsTests
+public abstract class TlsTests(TlsEngine engine)
 {
     private readonly Mesh _mesh = new();
 
@@ -19,7 +37,7 @@ public class TlsTests
     [Fact]
     public async Task Two_members_of_the_mesh_learn_each_others_identity()
     {
-        var (client, server) = await _mesh.PairAsync("cart", "payment");
+        var (client, server) = await _mesh.PairAsync(engine, "cart", "payment");
         Assert.Equal(_mesh.Id("payment"), client.Peer.Identity);
         Assert.Equal(_mesh.Id("cart"), server.Peer.Identity);
         await client.WriteAsync("hello"u8.ToArray(), Patience.Token);
@@ -47,7 +65,7 @@ public class TlsTests
     {
         var (c, s) = await Loopback.PairAsync();
         var accepting = Record.ExceptionAsync(() => AcceptAndReadAsync(s, _mesh.Credentials("server"))).AsTask();
-        await Assert.ThrowsAsync<TlsHandshakeException>(() => TlsHandshake.ConnectAsync(c, _mesh.Credentials("client"), [], Patience.Token));
+        await Assert.ThrowsAsync<TlsHandshakeException>(() => TlsHandshake.ConnectAsync(engine, c, _mesh.Credentials("client"), [], Patience.Token));
         await Patience.Within(accepting);   // the server's session ends too, in whichever way
     }
 
@@ -99,7 +117,7 @@ public class TlsTests
     {
         Assert.Contains("alpn=None", Samples.Text("samples/ztunnel/hbone-server/23-tls-no-alpn.txt"), StringComparison.Ordinal);
         var (c, s) = await Loopback.SocketsAsync();
-        var accepting = TlsHandshake.AcceptAsync(new SocketTransport(s), _mesh.Credentials("server"), Patience.Token);
+        var accepting = TlsHandshake.AcceptAsync(engine, new SocketTransport(s), _mesh.Credentials("server"), Patience.Token);
         await using var client = new SslStream(new System.Net.Sockets.NetworkStream(c));
         await client.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
         {
@@ -118,7 +136,7 @@ public class TlsTests
     public async Task Plaintext_is_refused(string bytes)
     {
         var (client, server) = await Loopback.PairAsync();
-        var accepting = TlsHandshake.AcceptAsync(server, _mesh.Credentials("server"), Patience.Token);
+        var accepting = TlsHandshake.AcceptAsync(engine, server, _mesh.Credentials("server"), Patience.Token);
         await client.WriteAsync(System.Text.Encoding.ASCII.GetBytes(bytes), Patience.Token);
         await client.ShutdownWriteAsync(Patience.Token);
         await Assert.ThrowsAsync<TlsHandshakeException>(() => Patience.Within(accepting));
@@ -130,7 +148,7 @@ public class TlsTests
     {
         var (client, server) = await Loopback.PairAsync();
         using var limit = new CancellationTokenSource();
-        var accepting = TlsHandshake.AcceptAsync(server, _mesh.Credentials("server"), limit.Token);
+        var accepting = TlsHandshake.AcceptAsync(engine, server, _mesh.Credentials("server"), limit.Token);
         await client.WriteAsync(new byte[] { 0x16, 3, 1 }, Patience.Token);
         await limit.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(accepting));
@@ -143,7 +161,7 @@ public class TlsTests
     {
         var (client, server) = await Loopback.PairAsync();
         using var limit = new CancellationTokenSource();
-        var connecting = Record.ExceptionAsync(() => TlsHandshake.ConnectAsync(client, _mesh.Credentials("client"), [_mesh.Id("server")], limit.Token)).AsTask();
+        var connecting = Record.ExceptionAsync(() => TlsHandshake.ConnectAsync(engine, client, _mesh.Credentials("client"), [_mesh.Id("server")], limit.Token)).AsTask();
         var hello = ClientHello.Parse(await ReadRecordAsync(server));
         var recorded = ClientHello.Parse(Samples.Hex("samples/ztunnel/hbone-client/hb-conn1.clienthello.hex"));
         Assert.Equal(recorded.CipherSuites, hello.CipherSuites);
@@ -159,7 +177,7 @@ public class TlsTests
     [Fact]
     public async Task A_thousand_bytes_or_a_megabyte_at_a_time_all_arrive()
     {
-        var (client, server) = await _mesh.PairAsync();
+        var (client, server) = await _mesh.PairAsync(engine);
         foreach (var size in (int[])[1, 1000, 16384, 16385, 300_000, 1 << 20])
         {
             var bytes = Loopback.Bytes(size, size);
@@ -176,23 +194,39 @@ public class TlsTests
         var accepting = Record.ExceptionAsync(() => AcceptAndReadAsync(s, server)).AsTask();
         var connecting = Record.ExceptionAsync(async () =>
         {
-            var tls = await TlsHandshake.ConnectAsync(c, client, [_mesh.Id(expected)], Patience.Token);
+            var tls = await TlsHandshake.ConnectAsync(engine, c, client, [_mesh.Id(expected)], Patience.Token);
             await tls.ReadToEndAsync();
         }).AsTask();
         await Patience.Within(Task.WhenAll(accepting, connecting));
         return (await connecting as TlsHandshakeException, await accepting as TlsHandshakeException);
     }
 
-    private static async Task AcceptAndReadAsync(ITransport transport, TlsCredentials own)
+    private async Task AcceptAndReadAsync(ITransport transport, TlsCredentials own)
     {
-        var tls = await TlsHandshake.AcceptAsync(transport, own, Patience.Token);
+        var tls = await TlsHandshake.AcceptAsync(engine, transport, own, Patience.Token);
         await tls.ReadToEndAsync();
+    }
+
+    /// <summary>What a foreign client with this certificate is told.</summary>
+    protected async Task<string> RefusalAsync(SslStreamCertificateContext? certificate)
+    {
+        var (c, s) = await Loopback.SocketsAsync();
+        var accepting = Record.ExceptionAsync(() => TlsHandshake.AcceptAsync(engine, new SocketTransport(s), _mesh.Credentials("server"), Patience.Token)).AsTask();
+        await using var client = new SslStream(new System.Net.Sockets.NetworkStream(c, ownsSocket: true));
+        var refused = await Record.ExceptionAsync(async () =>
+        {
+            var options = new SslClientAuthenticationOptions { TargetHost = "x", RemoteCertificateValidationCallback = Anyone, ClientCertificateContext = certificate, ApplicationProtocols = [SslApplicationProtocol.Http2] };
+            await client.AuthenticateAsClientAsync(options, Patience.Token);
+            Assert.Equal(0, await client.ReadAsync(new byte[100], Patience.Token));
+        });
+        Assert.IsType<TlsHandshakeException>(await Patience.Within(accepting));
+        return refused?.ToString() ?? "nothing";
     }
 
     private async Task<Exception> ForeignClientAsync(SslClientAuthenticationOptions options)
     {
         var (c, s) = await Loopback.SocketsAsync();
-        var accepting = Record.ExceptionAsync(() => TlsHandshake.AcceptAsync(new SocketTransport(s), _mesh.Credentials("server"), Patience.Token)).AsTask();
+        var accepting = Record.ExceptionAsync(() => TlsHandshake.AcceptAsync(engine, new SocketTransport(s), _mesh.Credentials("server"), Patience.Token)).AsTask();
         var client = new SslStream(new System.Net.Sockets.NetworkStream(c, ownsSocket: true));
         var refused = await Record.ExceptionAsync(async () =>
         {

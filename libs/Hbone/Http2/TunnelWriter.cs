@@ -7,7 +7,7 @@ namespace AmbientMesh.Hbone.Http2;
 /// way everything else gathers for the next one. Per-byte speed: one copy into the output buffer, no allocation.</remarks>
 internal sealed class TunnelWriter(ITransport transport)
 {
-    private const int OutputBytes = Block.Large;
+    private const int OutputBytes = 15 * 16 * 1024;   // with what TLS adds it still fits a large block
     private const int ShareBytes = 64 * 1024;        // what a stream may send before the next one's turn
     private const int MaxDataFrame = 64 * 1024;
     private const int MaxControlBytes = 128 * 1024;  // acknowledgements a peer that does not read may make us keep
@@ -285,6 +285,8 @@ internal sealed class TunnelWriter(ITransport transport)
     private bool Take(HboneStream stream)
     {
         var share = _ready.IsEmpty ? OutputBytes - _output.Count : Math.Min(ShareBytes, OutputBytes - _output.Count);
+        var wanted = Math.Min(share, stream.Pending.Length);
+        _output.Reserve(wanted + (((wanted / Math.Min(MaxDataFrame, Peer.MaxFrameSize)) + 2) * FrameHeader.Size));   // grown once, not by doubling
         while (!stream.Pending.IsEmpty && share > 0)
         {
             var count = (int)Math.Min(Math.Min(stream.Pending.Length, share), Math.Min(stream.SendWindow, Math.Min(MaxDataFrame, Peer.MaxFrameSize)));

@@ -11,4 +11,10 @@ public sealed record TlsCredentials(Svid Svid, SvidVerifier Verifier)
     public static TlsCredentials Of(Svid svid, SvidRules rules, TimeProvider clock) => new(svid, new SvidVerifier(svid.Roots, rules, clock));
 
     public SpiffeId Identity => Svid.Id;
+
+    private readonly Lazy<OpenSsl.ContextHandle> _client = new(() => OpenSsl.ContextHandle.Create(Svid, server: false));
+    private readonly Lazy<OpenSsl.ContextHandle> _server = new(() => OpenSsl.ContextHandle.Create(Svid, server: true));
+
+    internal OpenSsl.ContextHandle ClientContext => _client.Value;
+    internal OpenSsl.ContextHandle ServerContext => _server.Value;
 }

@@ -1,66 +1,23 @@
-using System.Net.Security;
-using System.Runtime.CompilerServices;
-
 namespace AmbientMesh.Hbone;
 
-/// <summary>A verified TLS session as a transport, on <see cref="SslStream"/>. Owns the session and the transport below.</summary>
-/// <remarks>Per-byte speed: one write of any size becomes one send; one read takes all records that have arrived.</remarks>
-public sealed class TlsTransport : ITransport
+/// <summary>A verified TLS session as a transport. Owns the session and the transport below.</summary>
+public abstract class TlsTransport : ITransport
 {
-    private const int MaxPlainRecord = 16 * 1024;
-    private const int KeptOutput = Block.Small;
+    /// <summary>Who is at the other end.</summary>
+    public abstract TlsPeer Peer { get; }
 
-    private readonly ITransport _below;
-    private readonly RecordStream _records;
-    private readonly SslStream _tls;
-    private bool _finished;
+    /// <inheritdoc/>
+    public abstract ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default);
 
-    internal TlsTransport(ITransport below, RecordStream records, SslStream tls, TlsPeer peer)
-    {
-        _below = below;
-        _records = records;
-        _tls = tls;
-        Peer = peer;
-        records.Gathers = true;
-    }
+    /// <inheritdoc/>
+    public abstract ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default);
 
-    public TlsPeer Peer { get; }
+    /// <inheritdoc/>
+    public abstract ValueTask ShutdownWriteAsync(CancellationToken cancellationToken = default);
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder<>))]
-    public async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        var count = await _tls.ReadAsync(buffer, cancellationToken);
-        while (count > 0 && buffer.Length - count >= MaxPlainRecord && _records.HasWholeRecord)
-        {
-            var more = await _tls.ReadAsync(buffer[count..], cancellationToken);
-            if (more == 0) break;   // the end is reported again by the next read
-            count += more;
-        }
-        return count;
-    }
+    /// <inheritdoc/>
+    public abstract void Abort(AbortReason reason = AbortReason.Cancelled);
 
-    [AsyncMethodBuilder(typeof(PoolingAsyncValueTaskMethodBuilder))]
-    public async ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default)
-    {
-        await _tls.WriteAsync(buffer, cancellationToken);
-        await _records.SendAsync(cancellationToken);
-        if (buffer.Length <= KeptOutput) _records.ReleaseWritten();
-    }
-
-    public async ValueTask ShutdownWriteAsync(CancellationToken cancellationToken = default)
-    {
-        if (_finished) return;
-        _finished = true;
-        await _tls.ShutdownAsync();
-        await _records.SendAsync(cancellationToken);
-        await _below.ShutdownWriteAsync(cancellationToken);
-    }
-
-    public void Abort(AbortReason reason = AbortReason.Cancelled) => _below.Abort(reason);
-
-    public async ValueTask DisposeAsync()
-    {
-        await _below.DisposeAsync();   // first: a read or write under way ends, so the session below is free to go
-        await _tls.DisposeAsync();
-    }
+    /// <inheritdoc/>
+    public abstract ValueTask DisposeAsync();
 }
