@@ -1,19 +1,15 @@
+using System.Runtime.InteropServices;
 using AmbientMesh.Samples;
 
 using var stop = new CancellationTokenSource();
-using var term = System.Runtime.InteropServices.PosixSignalRegistration.Create(System.Runtime.InteropServices.PosixSignal.SIGTERM, signal =>
-{
-    signal.Cancel = true;
-    stop.Cancel();
-});
-using var interrupt = System.Runtime.InteropServices.PosixSignalRegistration.Create(System.Runtime.InteropServices.PosixSignal.SIGINT, signal =>
-{
-    signal.Cancel = true;
-    stop.Cancel();
-});
+var linger = TimeSpan.Zero;
+using var term = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
+using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
 
 try
 {
+    // A server that leaves goes on serving for a while: callers learn of its leaving a moment after it does.
+    linger = TimeSpan.FromMilliseconds(Options.Number(args, "--linger-ms", 0));
     return args switch
     {
         ["serve", .. var rest] => await EchoServer.RunAsync(Options.Number(rest, "--http", 8080), Options.Number(rest, "--tcp", 9090), stop.Token),
@@ -29,8 +25,14 @@ catch (FormatException wrong)
     return 2;
 }
 
+void Stop(PosixSignalContext signal)
+{
+    signal.Cancel = true;
+    stop.CancelAfter(linger);
+}
+
 static int Usage()
 {
-    Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT");
+    Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] [--linger-ms 0] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT");
     return 2;
 }

@@ -31,7 +31,7 @@ internal static class Manifests
             metadata: {labels: {app: server}}
             spec:
               serviceAccountName: server
-              terminationGracePeriodSeconds: 2
+              terminationGracePeriodSeconds: 4
               affinity:
                 podAntiAffinity:
                   preferredDuringSchedulingIgnoredDuringExecution:
@@ -40,7 +40,7 @@ internal static class Manifests
               containers:
               - name: server
                 image: {{{{Image}}}}
-                command: [/app/samples, serve, --http, "8080", --tcp, "9090"]
+                command: [/app/samples, serve, --http, "8080", --tcp, "9090", --linger-ms, "1500"]
                 ports:
                 - {name: http, containerPort: 8080}
                 - {name: tcp, containerPort: 9090}
@@ -61,7 +61,7 @@ internal static class Manifests
             metadata: {labels: {app: client}}
             spec:
               serviceAccountName: client
-              terminationGracePeriodSeconds: 2
+              terminationGracePeriodSeconds: 4
               containers:
               - name: client
                 image: {{{{Image}}}}
@@ -82,6 +82,6 @@ internal static class Manifests
           containers:
           - name: server
             image: {{{{Image}}}}
-            command: [/app/samples, serve, --http, "8080", --tcp, "9090"]
+            command: [/app/samples, serve, --http, "8080", --tcp, "9090", --linger-ms, "1500"]
         """;
 }

@@ -89,7 +89,7 @@ public sealed class TrafficTests(ClusterFixture cluster)
         await using var shop = await TestNamespace.CreateAsync(cluster, "half", ambient: true);
         await shop.DeployShopAsync(replicas: 1);
         await shop.EnrolledAsync();
-        var text = new string('x', 60_000);
+        var text = new string('x', 4_000);
 
         var answer = await shop.InClientAsync("tcp", $"server.{shop.Name}.svc.cluster.local:9090", text);
 
