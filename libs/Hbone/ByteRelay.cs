@@ -71,7 +71,8 @@ public sealed class ByteRelay(ITransport first, ITransport second)
             if (from is ILendingTransport lender) await CarryLentAsync(lender, to, forward, s => side = s);
             else await CarryCopiedAsync(from, to, forward, s => side = s);
             side = from;
-            if (from is HboneStream { WasReset: true, ResetByPeer: var code }) return new Failed(from, new StreamResetException(code!.Value, byPeer: true));
+            // CANCEL reads as the end, but may have cut bytes off: the other side must see an error, not an end. NO_ERROR is an end.
+            if (from is HboneStream { ResetByPeer: { } code and not Http2.ErrorCode.NoError }) return new Failed(from, new StreamResetException(code, byPeer: true));
             side = to;
             await to.ShutdownWriteAsync();
             return null;

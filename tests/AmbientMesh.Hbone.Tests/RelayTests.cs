@@ -29,6 +29,28 @@ public class RelayTests
     }
 
     [Fact]
+    public async Task An_idle_connection_that_carried_something_holds_few_kilobytes()
+    {
+        const int connections = 90;
+        await using var tunnel = new TunnelPair(await new Mesh().TunnelAsync());
+        await Patience.Within(tunnel.Client.SettingsReceived);
+        var paths = new List<Path> { await Path.OpenAsync(tunnel) };
+        await paths[0].ExchangeAsync();
+        var before = Held();
+        for (var i = 0; i < connections; i++)
+        {
+            paths.Add(await Path.OpenAsync(tunnel));
+            await paths[^1].ExchangeAsync();
+        }
+        var perConnection = (Held() - before) / connections;
+        TestContext.Current.TestOutputHelper?.WriteLine($"{perConnection} bytes of managed memory per idle connection: four sockets, two relays, both ends of a stream");
+        Assert.InRange(perConnection, 0, 24 * 1024);
+        GC.KeepAlive(paths);
+
+        static long Held() => GC.GetTotalMemory(forceFullCollection: true) - BytePool.IdleBytes;
+    }
+
+    [Fact]
     [Scenario("L4-012")]
     public async Task A_client_that_finishes_first_still_gets_a_large_reply()
     {
@@ -84,11 +106,18 @@ public class RelayTests
         await to.ShutdownWriteAsync(Patience.Token);
     }
 
+    internal sealed class TunnelPair((HboneClientConnection Client, HboneServerConnection Server) ends) : IAsyncDisposable
+    {
+        public HboneClientConnection Client => ends.Client;
+        public HboneServerConnection Server => ends.Server;
+        public async ValueTask DisposeAsync() => await ends.Client.DisposeAsync();
+    }
+
     /// <summary>client app ⇄ relay ⇄ TLS tunnel ⇄ relay ⇄ server app, all over loopback.</summary>
     internal sealed class Path
     {
-        private readonly byte[] _send = Loopback.Bytes(256 * 1024);
-        private readonly byte[] _receive = new byte[256 * 1024];
+        private static readonly byte[] Outgoing = Loopback.Bytes(256 * 1024);
+        private static readonly byte[] Incoming = new byte[256 * 1024];
 
         private Path(Socket client, Socket server)
         {
@@ -101,10 +130,11 @@ public class RelayTests
         public required Task<RelayResult> Outbound { get; init; }
         public required Task<RelayResult> Inbound { get; init; }
 
-        public static async Task<Path> OpenAsync()
+        public static async Task<Path> OpenAsync() => await OpenAsync(new TunnelPair(await new Mesh().TunnelAsync()));
+
+        public static async Task<Path> OpenAsync(TunnelPair tunnel)
         {
-            var tunnel = await new Mesh().TunnelAsync();
-            var (near, far) = await tunnel.StreamAsync();
+            var (near, far) = await (tunnel.Client, tunnel.Server).StreamAsync();
             var (client, outbound) = await Loopback.SocketsAsync();
             var (inbound, server) = await Loopback.SocketsAsync();
             return new Path(client, server)
@@ -114,16 +144,25 @@ public class RelayTests
             };
         }
 
+        /// <summary>One byte there and one back.</summary>
+        public async Task ExchangeAsync()
+        {
+            await Client.WriteAsync(new byte[1], Patience.Token);
+            await Server.ReadExactlyAsync(1);
+            await Server.WriteAsync(new byte[1], Patience.Token);
+            await Client.ReadExactlyAsync(1);
+        }
+
         public async Task PumpAsync(int bytes)
         {
             var sending = SendAsync(bytes);
-            for (var got = 0; got < bytes;) got += await Server.ReadAsync(_receive, CancellationToken.None);
+            for (var got = 0; got < bytes;) got += await Server.ReadAsync(Incoming, CancellationToken.None);
             await sending;
         }
 
         private async Task SendAsync(int bytes)
         {
-            for (var sent = 0; sent < bytes; sent += _send.Length) await Client.WriteAsync(_send, CancellationToken.None);
+            for (var sent = 0; sent < bytes; sent += Outgoing.Length) await Client.WriteAsync(Outgoing, CancellationToken.None);
         }
     }
 }
