@@ -1,3 +1,4 @@
+using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Rpc;
 using AmbientMesh.Telemetry;
@@ -28,6 +29,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private readonly List<IAsyncDisposable> _endpoints = [];
     private readonly List<RpcChannel> _channels = [];
     private readonly ProxyServices _services;
+    private readonly RevocationWatch? _revocations;
     private readonly SvidStore _svids;
     private PodProxy? _self;
     private Task _running = Task.CompletedTask;
@@ -36,7 +38,8 @@ public sealed class ZtunnelApp : IAsyncDisposable
     {
         (_settings, _loggers, _clock) = (settings, loggers, clock);
         Mesh = new MeshStore(settings.NodeName);
-        _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"));
+        _revocations = settings.CrlPath is { } path ? new RevocationWatch(path, clock, loggers.CreateLogger("ztunnel::tls::crl")) : null;
+        _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
         ProcessMetrics.Register(Metrics, Version);
         Discovery = Discover(settings);
         _services = new ProxyServices(Mesh, _svids, new TcpMetrics(Metrics), new AccessLog(loggers), settings, clock, loggers);
@@ -110,6 +113,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     {
         var watch = new PolicyWatch(Mesh, Contexts, _loggers.CreateLogger("ztunnel::proxy::connection_manager"));
         List<Task> tasks = [watch.RunAsync(cancellationToken), SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken)];
+        if (_revocations is not null) tasks.Add(_revocations.RunAsync(RevokeAsync, cancellationToken));
         if (Discovery is not null)
         {
             tasks.Add(Discovery.RunAsync(cancellationToken));
@@ -120,6 +124,13 @@ public sealed class ZtunnelApp : IAsyncDisposable
         // The pods' certificates and routes are known now; only then may their traffic be taken.
         tasks.Add(new ZdsClient(_settings.InPodSocket, Pods, _clock, _loggers.CreateLogger("ztunnel::inpod::workloadmanager")).RunAsync(cancellationToken));
         await await Task.WhenAny(tasks);
+    }
+
+    private async Task RevokeAsync(RevocationList revoked)
+    {
+        _svids.Revoke(revoked);
+        var proxies = Pods.Pods.Select(p => p.Proxy).OfType<PodProxy>().Append(_self).OfType<PodProxy>();
+        await Task.WhenAll(proxies.Select(proxy => proxy.RevokeAsync(revoked)));
     }
 
     private IEnumerable<PodContext> Contexts()

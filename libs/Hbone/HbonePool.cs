@@ -118,6 +118,14 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
         await Task.WhenAll(all.Select(p => p.Tunnel.CloseAsync().AsTask()));
     }
 
+    /// <summary>Closes the tunnels whose peer must not be spoken to any longer, with all their streams.</summary>
+    public async Task DropAsync(Predicate<TlsPeer> unwanted)
+    {
+        HboneClientConnection[] dropped;
+        lock (_gate) dropped = [.. _entries.Values.SelectMany(e => e.Tunnels).Select(p => p.Tunnel).Where(t => t.Peer is { } peer && unwanted(peer))];
+        await Task.WhenAll(dropped.Select(t => t.CloseAsync().AsTask()));
+    }
+
     /// <summary>Opens no more streams and lets open ones run; tunnels close as they fall idle. The deadline is <see cref="DisposeAsync"/>.</summary>
     public void BeginDrain()
     {

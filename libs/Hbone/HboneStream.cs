@@ -24,6 +24,9 @@ public sealed class HboneStream : ILendingTransport
         _written = new Signal(connection.Options.InlineContinuations);
     }
 
+    /// <summary>Who is at the tunnel's other end; null without TLS.</summary>
+    public TlsPeer? Peer => _connection.Peer;
+
     /// <summary>HTTP/2 stream id; odd, unique in its tunnel.</summary>
     public int Id { get; internal set; }
 

@@ -4,10 +4,8 @@ using AmbientMesh.Model;
 using AmbientMesh.Model.Tests;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Inbound;
-using Google.Protobuf.WellKnownTypes;
 using static AmbientMesh.Model.Tests.MeshBuilder;
 using Wds = AmbientMesh.Protocol.Wds;
-using Wire = AmbientMesh.Protocol.Security;
 
 namespace AmbientMesh.Ztunnel.Tests;
 
@@ -129,20 +127,10 @@ public sealed class InboundAdmissionTests
     [InlineData(15006)]
     [InlineData(15008)]
     public void Plain_connections_to_the_proxys_own_ports_are_refused(int port) =>
-        Assert.Equal(CloseCode.SelfCall, PlaintextAdmission.Decide(Mesh.Mesh, Mesh.Find("server"), IPAddress.Parse("10.0.0.1"), new IPEndPoint(PodIp, port))!.Code);
+        Assert.Equal(CloseCode.SelfCall, PlaintextAdmission.Decide(new IPEndPoint(PodIp, port))!.Code);
 
     [Fact]
-    public void A_plain_connection_is_admitted_unless_policy_says_otherwise()
-    {
-        var source = IPAddress.Parse("10.0.0.1");
-        var destination = new IPEndPoint(PodIp, 8080);
-        Assert.Null(PlaintextAdmission.Decide(Mesh.Mesh, Mesh.Find("server"), source, destination));
-        var unauthenticated = new Wire.Match { NotPrincipals = { new Wire.StringMatch { Presence = new Empty() } } };
-        var strict = Mesh.Policy("strict", Wire.Action.Deny, Wire.Scope.Namespace, rules: new Wire.Rule { Clauses = { new Wire.Clause { Matches = { unauthenticated } } } });
-        Assert.Equal("connection closed due to policy rejection: explicitly denied by: default/strict", PlaintextAdmission.Decide(strict.Mesh, strict.Find("server"), source, destination)!.Text);
-        var nobody = Mesh.Policy("nobody", Wire.Action.Allow, Wire.Scope.Namespace);
-        Assert.Equal("connection closed due to policy rejection: allow policies exist, but none allowed", PlaintextAdmission.Decide(nobody.Mesh, nobody.Find("server"), source, destination)!.Text);
-    }
+    public void Other_plain_connections_go_on_to_policy() => Assert.Null(PlaintextAdmission.Decide(new IPEndPoint(PodIp, 8080)));
 
     [Fact]
     public void The_destination_service_is_the_named_one_else_one_with_the_port_else_unknown()

@@ -58,7 +58,6 @@ public sealed class SettingsReaderTests
     }
 
     [Theory]
-    [InlineData("CRL_PATH", "/x")]
     [InlineData("COMPLIANCE_POLICY", "pqc")]
     [InlineData("FAKE_CA", "true")]
     [InlineData("TLS12_ENABLED", "true")]

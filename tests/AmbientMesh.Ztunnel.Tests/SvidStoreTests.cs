@@ -1,3 +1,5 @@
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Ztunnel.Certificates;
@@ -171,6 +173,28 @@ public sealed class SvidStoreTests : IAsyncDisposable
         var verifier = (await store.GetAsync(Id("a"), Patience.Token)).Verifier;
         foreach (var ca in (CertificateAuthority[])[_ca, other])
             Assert.IsType<SvidVerdict.Accepted>(verifier.Verify(ca.IssueSvid(Id("peer")).Leaf, [], new PeerExpectation.OneOf([Id("peer")])));
+    }
+
+    [Fact, Scenario("L4-149")]
+    public async Task A_revoked_peer_is_refused_by_the_credentials_given_out_after_the_list_came()
+    {
+        var peer = _ca.IssueSvid(Id("peer"));
+        var before = await _store.GetAsync(Id("a"), Patience.Token);
+        Assert.IsType<SvidVerdict.Accepted>(before.Verifier.Verify(peer.Leaf, [.. peer.Intermediates], new PeerExpectation.OneOf([Id("peer")])));
+        _store.Revoke(RevocationList.Parse(System.Text.Encoding.ASCII.GetBytes(Crl(peer))));
+        var after = await _store.GetAsync(Id("a"), Patience.Token);
+        Assert.True(Assert.IsType<SvidVerdict.Rejected>(after.Verifier.Verify(peer.Leaf, [.. peer.Intermediates], new PeerExpectation.OneOf([Id("peer")]))).IsRevoked);
+        Assert.IsType<SvidVerdict.Accepted>(after.Verifier.Verify(_ca.IssueSvid(Id("peer")).Leaf, [], new PeerExpectation.OneOf([Id("peer")])));
+    }
+
+    private string Crl(Svid revoked)
+    {
+        using var key = RSA.Create();
+        key.ImportFromPem(_ca.ExportPrivateKeyPem());
+        var list = new CertificateRevocationListBuilder();
+        list.AddEntry(revoked.Leaf, _clock.GetUtcNow());
+        return PemEncoding.WriteString("X509 CRL", list.Build(_ca.Certificate.CopyWithPrivateKey(key), 1, _clock.GetUtcNow().AddDays(1),
+            HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1, _clock.GetUtcNow().AddMinutes(-1)));
     }
 
     [Theory]

@@ -33,10 +33,13 @@ public sealed class SvidStore : IAsyncDisposable
     private readonly Dictionary<SpiffeId, Entry> _entries = [];
     private readonly CancellationTokenSource _stopping = new();
     private readonly ITimer _wake;
+    private RevocationList _revoked;
     private int _inFlight;
 
-    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null)
+    /// <summary>An empty store; peers are judged against <paramref name="revoked"/> until a newer list is set.</summary>
+    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null, RevocationList? revoked = null)
     {
+        _revoked = revoked ?? RevocationList.None;
         (_fetch, _clock, _log, _random) = (fetch, clock, log, random ?? Random.Shared);
         _wake = clock.CreateTimer(_ => Dispatch(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
@@ -108,6 +111,17 @@ public sealed class SvidStore : IAsyncDisposable
         }
     }
 
+    /// <summary>Judges every later handshake against a newer list.</summary>
+    public void Revoke(RevocationList revoked)
+    {
+        lock (_gate)
+        {
+            _revoked = revoked;
+            foreach (var entry in _entries.Values)
+                if (entry.Svid is { } svid) entry.Credentials = CredentialsOf(svid);
+        }
+    }
+
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
@@ -121,6 +135,8 @@ public sealed class SvidStore : IAsyncDisposable
             }
         }
     }
+
+    private TlsCredentials CredentialsOf(Svid svid) => new(svid, new SvidVerifier(svid.Roots, SvidRules.Strict, _clock, _revoked));
 
     private Entry Enqueue(SpiffeId identity, SvidPriority priority)
     {
@@ -165,8 +181,7 @@ public sealed class SvidStore : IAsyncDisposable
         try
         {
             var svid = await _fetch(entry.Id, _stopping.Token);
-            var credentials = TlsCredentials.Of(svid, SvidRules.Strict, _clock);
-            lock (_gate) Succeeded(entry, svid, credentials);
+            lock (_gate) Succeeded(entry, svid);
         }
         catch (OperationCanceledException) when (_stopping.IsCancellationRequested)
         {
@@ -188,10 +203,10 @@ public sealed class SvidStore : IAsyncDisposable
         Dispatch();
     }
 
-    private void Succeeded(Entry entry, Svid svid, TlsCredentials credentials)
+    private void Succeeded(Entry entry, Svid svid)
     {
         entry.Svid = svid;
-        entry.Credentials = credentials;
+        entry.Credentials = CredentialsOf(svid);
         entry.Problem = null;
         entry.Failures = 0;
         // A CA that gives half-expired certificates is asked again, not hammered.

@@ -13,7 +13,6 @@ public static class SettingsReader
     // Set for a reason and not carried out by this proxy: starting anyway would be less safe than the user believes.
     private static readonly (string Name, string Why)[] Unsupported =
     [
-        ("CRL_PATH", "certificate revocation lists are not enforced"),
         ("COMPLIANCE_POLICY", "key exchange policies are not enforced"),
         ("LOCAL_XDS", "static configuration is not read"),
         ("LOCAL_XDS_PATH", "static configuration is not read"),
@@ -54,6 +53,7 @@ public static class SettingsReader
             AltXdsHostname = env.Find("ALT_XDS_HOSTNAME"),
             AltCaHostname = env.Find("ALT_CA_HOSTNAME"),
             TokenPath = Token(env, fileExists),
+            CrlPath = env.Find("CRL_PATH"),
             SecretTtl = env.Duration("SECRET_TTL", defaults.SecretTtl),
             ClusterId = clusterId,
             ClusterDomain = env.Text("CLUSTER_DOMAIN", defaults.ClusterDomain),

@@ -31,6 +31,8 @@ public sealed record ZtunnelSettings
 
     /// <summary>File of the bearer token, read again at each call; null sends none.</summary>
     public string? TokenPath { get; init; }
+    /// <summary>PEM or DER file of revocation lists; it may be missing or empty, then nothing is revoked. Null for none.</summary>
+    public string? CrlPath { get; init; }
     public TimeSpan SecretTtl { get; init; } = TimeSpan.FromHours(24);
     public string ClusterId { get; init; } = "Kubernetes";
     public string ClusterDomain { get; init; } = "cluster.local";

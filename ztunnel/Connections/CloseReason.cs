@@ -26,6 +26,7 @@ public enum CloseCode
     TlsHandshake,
     Http2Handshake,
     IdentityUnavailable,
+    CertificateRevoked,
     TunnelFailed,
     CopyFailed,
     BadRequest,
@@ -45,6 +46,7 @@ public sealed record CloseReason(CloseCode Code, string Text)
         CloseCode.TlsHandshake => "TLS_FAILURE",
         CloseCode.Http2Handshake => "H2_HANDSHAKE_FAILURE",
         CloseCode.IdentityUnavailable => "IDENTITY_ERROR",
+        CloseCode.CertificateRevoked => "CERT_REVOKED",
         CloseCode.Drain => "-",
         _ => "CONNECT",
     };
@@ -55,6 +57,8 @@ public sealed record CloseReason(CloseCode Code, string Text)
     public static CloseReason PolicyChange { get; } = new(CloseCode.PolicyChange, "connection closed due to policy change");
     public static CloseReason Drain { get; } = new(CloseCode.Drain, "connection closed due to connection drain");
     public static CloseReason DrainTimeout { get; } = new(CloseCode.Drain, "connection failed to drain within the timeout");
+
+    public static CloseReason CertificateRevoked { get; } = new(CloseCode.CertificateRevoked, "connection closed: peer certificate revoked by CRL");
 
     public static CloseReason LocalWorkloadUnknown(WorkloadInfo pod) => new(CloseCode.LocalWorkloadUnknown, $"failed to fetch information about local workload: {pod}");
     public static CloseReason UnknownWaypoint(string detail) => new(CloseCode.UnknownWaypoint, $"unknown waypoint: waypoint {detail}");

@@ -1,5 +1,6 @@
 using System.Net;
 using AmbientMesh.Hbone;
+using AmbientMesh.Identity;
 using AmbientMesh.Model.Authorization;
 using AmbientMesh.Ztunnel.Reporting;
 
@@ -34,6 +35,9 @@ public sealed class OpenConnection : IDisposable
 
     /// <summary>The inputs of the inbound verdict, to be judged again when policies change; null for outbound.</summary>
     public ConnectionFacts? Facts { get; set; }
+
+    /// <summary>The certificates the peer's proof rests on; empty without a tunnel.</summary>
+    public IReadOnlyList<CertificateSerial> PeerPath { get; set; } = [];
 
     /// <summary>Ends it; the first reason counts.</summary>
     public void Close(CloseReason reason)

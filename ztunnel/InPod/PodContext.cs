@@ -33,6 +33,7 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     public PodSockets Sockets => sockets;
     public ProxyServices Services => services;
     public ConnectionTable Connections { get; } = new();
+    public ILogger PolicyLog { get; } = services.Loggers.CreateLogger("ztunnel::rbac");
     public LogSpan Span { get; } = new("proxy", "wl", $"{info.Namespace}/{info.Name}");
 
     /// <summary>The pod's workload, waiting up to 5 s for discovery to bring it; null when it does not.</summary>

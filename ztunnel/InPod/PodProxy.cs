@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
+using AmbientMesh.Identity;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Inbound;
@@ -51,6 +52,14 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         var proxy = new PodProxy(pod);
         proxy.Open([(ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync)]);
         return proxy;
+    }
+
+    /// <summary>Ends every tunnel whose peer rests on a revoked certificate.</summary>
+    public async Task RevokeAsync(RevocationList revoked)
+    {
+        foreach (var connection in Context.Connections.Open)
+            if (revoked.Revokes(connection.PeerPath)) connection.Close(CloseReason.CertificateRevoked);
+        await _pool.DropAsync(peer => revoked.Revokes(peer.Path));
     }
 
     /// <summary>Stops accepting, lets connections run until they end or <paramref name="deadline"/> passed, then stops.</summary>

@@ -45,6 +45,11 @@ public sealed class HboneProxy(PodContext pod)
         {
             Reject(source, local, CloseReason.IdentityUnavailable(e.Message));
         }
+        catch (TlsHandshakeException e) when (e.IsRevoked)
+        {
+            _services.Metrics.Revoked(Direction.Inbound);
+            Reject(source, local, CloseReason.TlsHandshake(e.Message));
+        }
         catch (Exception e) when (e is IOException or SocketException)
         {
             Reject(source, local, CloseReason.TlsHandshake(e.Message));
@@ -74,6 +79,7 @@ public sealed class HboneProxy(PodContext pod)
         if (await pod.LocalWorkloadAsync(limit.Token) is not { } local) return null;
         var credentials = await _services.Svids.GetAsync(local.Identity, limit.Token);
         var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, limit.Token);
+        connection.PeerPath = tls.Peer.Path;
         return HboneServerConnection.Start(tls, _services.Hbone, tls.Peer, _services.Clock);
     }
 
@@ -102,6 +108,7 @@ public sealed class HboneProxy(PodContext pod)
     {
         await Task.Yield();   // the connection's reader must not wait for an application
         using var connection = pod.Connections.Begin();
+        connection.PeerPath = request.Peer!.Path;
         try
         {
             await AdmitAsync(request, connection, source, local);
@@ -141,11 +148,10 @@ public sealed class HboneProxy(PodContext pod)
     {
         var account = new InboundAccount(_services, description);
         var facts = new ConnectionFacts(request.Peer!.Identity, description.Source.Address, admitted.Destination);
-        var verdict = Authorizer.Decide(mesh, workload, facts);
-        if (verdict is not AuthorizationVerdict.Allowed)
+        if (PolicyJudge.Judge(pod, mesh, workload, facts) is { } refusal)
         {
             request.Reject(401);
-            account.Close(CloseReason.Policy(verdict));
+            account.Close(refusal);
             return;
         }
         SocketTransport application;

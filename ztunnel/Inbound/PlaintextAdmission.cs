@@ -1,18 +1,12 @@
 using System.Net;
-using AmbientMesh.Model;
-using AmbientMesh.Model.Authorization;
 using AmbientMesh.Ztunnel.Connections;
 
 namespace AmbientMesh.Ztunnel.Inbound;
 
-/// <summary>Whether a connection without mTLS may reach the pod (L4 reference §10.3). Pure.</summary>
+/// <summary>Whether a connection without mTLS may be considered at all, before policy (L4 reference §10.3). Pure.</summary>
+/// <remarks>Policy then judges it without an identity, so that rules which need one do not hold: <see cref="PolicyJudge"/>.</remarks>
 public static class PlaintextAdmission
 {
-    /// <summary>Null when it may; the source has no identity, so policies that need one do not hold.</summary>
-    public static CloseReason? Decide(MeshSnapshot mesh, Workload local, IPAddress source, IPEndPoint destination)
-    {
-        if (ProxyPorts.IsIllegal(destination.Port)) return CloseReason.SelfCall;
-        var verdict = Authorizer.Decide(mesh, local, new ConnectionFacts(null, source, destination));
-        return verdict is AuthorizationVerdict.Allowed ? null : CloseReason.Policy(verdict);
-    }
+    /// <summary>Null when it may; the proxy's own ports lead back to the proxy.</summary>
+    public static CloseReason? Decide(IPEndPoint destination) => ProxyPorts.IsIllegal(destination.Port) ? CloseReason.SelfCall : null;
 }

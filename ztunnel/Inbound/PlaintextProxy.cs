@@ -40,9 +40,9 @@ public sealed class PlaintextProxy(PodContext pod)
 
     private async Task AdmitAsync(OpenConnection connection, SocketTransport client, IPEndPoint source, IPEndPoint destination)
     {
-        if (ProxyPorts.IsIllegal(destination.Port))
+        if (PlaintextAdmission.Decide(destination) is { } selfCall)
         {
-            Reject(client, source, destination, CloseReason.SelfCall);
+            Reject(client, source, destination, selfCall);
             return;
         }
         if (await pod.LocalWorkloadAsync(connection.Closing) is not { } local)
@@ -53,7 +53,7 @@ public sealed class PlaintextProxy(PodContext pod)
         var mesh = _services.Mesh.Current;
         var peer = mesh.FindWorkload(new NetworkAddress(_services.Settings.Network, source.Address));
         var account = new InboundAccount(_services, InboundRelay.Describe(mesh, local, source, destination, peer is null ? null : PeerLabels.Of(peer)));
-        if (PlaintextAdmission.Decide(mesh, local, source.Address, destination) is { } refusal)
+        if (PolicyJudge.Judge(pod, mesh, local, new ConnectionFacts(null, source.Address, destination)) is { } refusal)
         {
             client.Abort();
             account.Close(refusal);

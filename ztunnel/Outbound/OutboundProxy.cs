@@ -93,6 +93,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
             else
             {
                 await using var _ = upstream;
+                if (upstream is HboneStream { Peer: { } peer }) connection.PeerPath = peer.Path;
                 connection.View = new ConnectionView(Direction.Outbound, description.Source, original.ToString(), description.Destination.ToString(), description.IsMutualTls ? "HBONE" : "TCP");
                 var result = await connection.RelayAsync(application, upstream, counters);
                 (received, sent) = (result.FirstToSecondBytes, result.SecondToFirstBytes);
@@ -142,6 +143,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
         }
         catch (IOException e)
         {
+            if (e is TlsHandshakeException { IsRevoked: true }) _services.Metrics.Revoked(Direction.Outbound);
             return (null, ReasonOf(e));
         }
     }

@@ -22,6 +22,7 @@ public sealed class TcpMetrics
     private readonly CounterFamily _received;
     private readonly CounterFamily _sent;
     private readonly CounterFamily _failed;
+    private readonly CounterFamily _revoked;
     private readonly Gauge _outboundSockets;
     private readonly Gauge _inboundSockets;
 
@@ -32,6 +33,7 @@ public sealed class TcpMetrics
         _received = registry.Counter("istio_tcp_received_bytes", "The size of total bytes received during request in case of a TCP connection.", Labels);
         _sent = registry.Counter("istio_tcp_sent_bytes", "The size of total bytes sent during response in case of a TCP connection.", Labels);
         _failed = registry.Counter("istio_tcp_connections_failed", "The total number of TCP connections that failed to establish (unstable).", Labels);
+        _revoked = registry.Counter("istio_crl_policy_rejections", "The total number of connections rejected because a certificate of the peer is revoked (unstable).", "reporter");
         var sockets = registry.Gauge("istio_tcp_sockets_open", "The current number of open TCP sockets (unstable).", "reporter");
         _outboundSockets = sockets.With("source");
         _inboundSockets = sockets.With("destination");
@@ -39,6 +41,9 @@ public sealed class TcpMetrics
 
     /// <summary>Open sockets of one direction; raised at accept, lowered at close.</summary>
     public Gauge Sockets(Direction direction) => direction == Direction.Outbound ? _outboundSockets : _inboundSockets;
+
+    /// <summary>Counts a handshake refused because of a revocation list.</summary>
+    public void Revoked(Direction direction) => _revoked.With(direction == Direction.Outbound ? "source" : "destination").Add();
 
     /// <summary>Counts the opening and returns where bytes are counted.</summary>
     public ByteCounters Opened(ConnectionDescription connection)

@@ -77,7 +77,7 @@ internal static class SslStreamHandshake
             await AbandonAsync(transport, tls);
             if (e is TlsHandshakeException) throw;
             throw verdict.Refusal is { } refusal
-                ? new TlsHandshakeException($"invalid peer certificate: {refusal}", peerRefused: true, e)
+                ? new TlsHandshakeException($"invalid peer certificate: {refusal}", peerRefused: true, e) { IsRevoked = verdict.IsRevoked }
                 : new TlsHandshakeException(Innermost(e), inner: e);
         }
         catch (OperationCanceledException)
@@ -111,7 +111,8 @@ internal static class SslStreamHandshake
         private SvidVerdict? _verdict;
         private List<ReadOnlyMemory<byte>> _certificates = [];
 
-        public TlsPeer? Peer => _verdict is SvidVerdict.Accepted accepted ? new TlsPeer(accepted.Identity, accepted.NotAfter, _certificates) : null;
+        public TlsPeer? Peer => _verdict is SvidVerdict.Accepted accepted ? new TlsPeer(accepted.Identity, accepted.NotAfter, _certificates) { Path = accepted.Path } : null;
+        public bool IsRevoked => _verdict is SvidVerdict.Rejected { IsRevoked: true };
         public string? Refusal => (_verdict as SvidVerdict.Rejected)?.Reason;
 
         public void Take(SvidVerdict verdict) => _verdict = verdict;

@@ -9,6 +9,9 @@ namespace AmbientMesh.Hbone;
 public sealed class TlsHandshakeException(string message, bool peerRefused = false, Exception? inner = null) : IOException(message, inner)
 {
     public bool PeerRefused => peerRefused;
+
+    /// <summary>Whether a revocation list decided; such refusals are counted on their own.</summary>
+    public bool IsRevoked { get; init; }
 }
 
 /// <summary>Which implementation carries TLS.</summary>

@@ -15,9 +15,9 @@ public static class HbonePeer
     public static async Task<Socket> DialAsync(PodNamespace from, IPEndPoint destination) => (await PodClient.ConnectAsync(from, destination)).Client;
 
     /// <summary>A tunnel to a pod.</summary>
-    public static async Task<HboneClientConnection> ConnectAsync(ControlPlaneStandIn plane, PodNamespace from, PodNamespace to, SpiffeId? identity = null)
+    public static async Task<HboneClientConnection> ConnectAsync(ControlPlaneStandIn plane, PodNamespace from, PodNamespace to, Svid? own = null)
     {
-        var credentials = TlsCredentials.Of(plane.Authority.IssueSvid(identity ?? Default), SvidRules.Strict, TimeProvider.System);
+        var credentials = TlsCredentials.Of(own ?? plane.Authority.IssueSvid(Default), SvidRules.Strict, TimeProvider.System);
         var expected = new SpiffeId("cluster.local", "default", to.Name);
         var tls = await TlsHandshake.ConnectAsync(new SocketTransport(await DialAsync(from, TestMesh.At(to, 15008))), credentials, [expected], Patience.Token);
         return HboneClientConnection.Start(tls, new HboneOptions(), tls.Peer);

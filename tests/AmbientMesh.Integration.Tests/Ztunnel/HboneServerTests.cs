@@ -166,6 +166,19 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         mesh.Plane.RemovePolicy("default/no-client");
     }
 
+    [Fact, Scenario("L4-107", "L4-108")]
+    public async Task A_dry_run_is_only_told_and_a_missing_policy_is_warned_about()
+    {
+        var byAll = new Match { Principals = { new StringMatch { Presence = new Empty() } } };
+        mesh.Plane.Put(new PolicyMessage { Name = "rehearsal", Namespace = "default", Action = PolicyAction.Deny, Scope = Scope.WorkloadSelector, DryRun = true, Rules = { new Rule { Clauses = { new Clause { Matches = { byAll } } } } } });
+        await Patience.Within(mesh.Far.App.Mesh.WhenAsync(m => m.FindPolicy(new PolicyName("default", "rehearsal")), Patience.Token).AsTask());
+        var stage = await mesh.EnrollAsync("stage", mesh.Far, w => w.AuthorizationPolicies.AddRange(["default/rehearsal", "default/lost"]));
+        mesh.Add(PodServer.Echo(stage, 8080));
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, TestMesh.At(stage, 8080)));
+        await mesh.Far.Log.LineAsync("dry run", "policy=default/rehearsal", "action=\"deny\"", "outcome=\"matches\"", "src.identity=\"spiffe://cluster.local/ns/default/sa/client\"");
+        await mesh.Far.Log.LineAsync("policy default/lost of workload", "is not known");
+    }
+
     [Fact, Scenario("L4-095", "L4-098")]
     public async Task A_strict_workload_refuses_plain_tcp_and_serves_mutual_tls()
     {

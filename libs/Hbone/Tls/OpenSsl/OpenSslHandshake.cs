@@ -28,7 +28,7 @@ internal static class OpenSslHandshake
             await CloseAsync(transport, tls);
             if (e is TlsHandshakeException) throw;
             throw judge.Refusal is { } refusal
-                ? new TlsHandshakeException($"invalid peer certificate: {refusal}", peerRefused: true, e)
+                ? new TlsHandshakeException($"invalid peer certificate: {refusal}", peerRefused: true, e) { IsRevoked = judge.IsRevoked }
                 : e.Message == NoCertificate
                     ? new TlsHandshakeException("peer sent no certificate", peerRefused: true, e)
                     : new TlsHandshakeException(e.Message, inner: e);
@@ -59,16 +59,18 @@ internal static class OpenSslHandshake
     {
         public TlsPeer? Peer { get; private set; }
         public string? Refusal { get; private set; }
+        public bool IsRevoked { get; private set; }
 
         public bool Accepts(X509Certificate2 leaf, X509Certificate2Collection sent)
         {
             var verdict = verifier.Verify(leaf, sent, expectation);
             Refusal = (verdict as SvidVerdict.Rejected)?.Reason;
+            IsRevoked = verdict is SvidVerdict.Rejected { IsRevoked: true };
             if (verdict is not SvidVerdict.Accepted accepted) return false;
             var certificates = new List<ReadOnlyMemory<byte>> { leaf.RawDataMemory };
             foreach (var certificate in sent)
                 if (!certificate.RawDataMemory.Span.SequenceEqual(leaf.RawDataMemory.Span)) certificates.Add(certificate.RawDataMemory);
-            Peer = new TlsPeer(accepted.Identity, accepted.NotAfter, certificates);
+            Peer = new TlsPeer(accepted.Identity, accepted.NotAfter, certificates) { Path = accepted.Path };
             return true;
         }
     }
