@@ -31,12 +31,6 @@ internal sealed class DefinitionServing(ClusterStore store)
     {
         var conflict = Conflict(definition);
         if (conflict is null) store.Registry.SetCustom(ResourceOf(definition), [.. CustomDefinition.Versions(definition)]);
-        if (!definition.Finalizers().Contains(DefinitionRule.CleanupFinalizer))
-        {
-            store.Modify(Definitions, "", definition.Name(), o =>
-                o.Metadata()["finalizers"] = new JsonArray([.. o.Finalizers().Append(DefinitionRule.CleanupFinalizer).Distinct().Select(f => (JsonNode)JsonValue.Create(f)!)]),
-                WriteOptions.By("kube-apiserver"));
-        }
         var now = KubernetesTime.Seconds(store.Clock.GetUtcNow());
         store.ModifyStatus(Definitions, "", definition.Name(), o =>
         {

@@ -10,6 +10,19 @@ internal sealed class DefinitionRule : KindRule
     public const string CleanupFinalizer = "customresourcecleanup.apiextensions.k8s.io";
 
     public override bool HasGeneration => true;
+    public override IEnumerable<string> FinalizersOnDelete => [CleanupFinalizer];
+
+    public override void OnTerminating(JsonObject o)
+    {
+        o.Metadata().Remove("deletionGracePeriodSeconds");
+        if (o.Objects("status", "conditions").Any(c => c.Text("type") == "Terminating")) return;
+        if (o.Ensure("status")["conditions"] is not JsonArray conditions) o.Ensure("status")["conditions"] = conditions = [];
+        conditions.Add(new JsonObject
+        {
+            ["type"] = "Terminating", ["status"] = "True", ["lastTransitionTime"] = o.Text("metadata", "deletionTimestamp"),
+            ["reason"] = "InstanceDeletionPending", ["message"] = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        });
+    }
 
     public override void Default(JsonObject o)
     {
@@ -23,7 +36,6 @@ internal sealed class DefinitionRule : KindRule
     public override void OnCreate(JsonObject o, Storage.ClusterStore store) =>
         o["status"] = new JsonObject
         {
-            ["conditions"] = new JsonArray(),
             ["acceptedNames"] = new JsonObject { ["plural"] = "", ["kind"] = "" },
             ["storedVersions"] = new JsonArray([.. o.Objects("spec", "versions").Where(v => v.Flag("storage") == true).Select(v => (JsonNode)JsonValue.Create(v.Text("name"))!)]),
         };
@@ -48,7 +60,15 @@ internal sealed class DefinitionRule : KindRule
         if (versions.Count(v => v.Flag("storage") == true) != 1)
             yield return FieldError.Invalid("spec.versions", "[]", "must have exactly one version marked as storage version");
         for (var i = 0; i < versions.Count; i++)
-            if (versions[i].Map("schema", "openAPIV3Schema") is null) yield return FieldError.Required($"spec.versions[{i}].schema.openAPIV3Schema", "schemas are required");
+            if (versions[i].Map("schema", "openAPIV3Schema") is null) yield return FieldError.Required($"spec.versions[{i}].schema.openAPIV3Schema");
+        var index = 0;
+        foreach (var stored in o.Texts("status", "storedVersions"))
+        {
+            if (!versions.Exists(v => v.Text("name") == stored))
+                yield return FieldError.InvalidText($"status.storedVersions[{index}]", stored,
+                    $"missing from spec.versions; {stored} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {stored} and removes {stored} from status.storedVersions");
+            index++;
+        }
         if (old is not null && o.Text("spec", "scope") != old.Text("spec", "scope"))
             yield return FieldError.InvalidText("spec.scope", o.Text("spec", "scope") ?? "", "field is immutable");
     }

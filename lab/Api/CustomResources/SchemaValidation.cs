@@ -85,7 +85,7 @@ internal sealed class SchemaValidation
         var prefix = path.Length == 0 ? "" : path + ".";
         foreach (var name in schema.Texts("required"))
             if (!o.ContainsKey(name)) _errors.Add(FieldError.Required(prefix + name));
-        foreach (var (name, value) in o)
+        foreach (var (name, value) in o.OrderBy(p => p.Key, StringComparer.Ordinal))
         {
             if (isRoot && name is "apiVersion" or "kind" or "metadata") continue;
             if (schema.Map("properties").Map(name) is { } property) Value(value, property, prefix + name);

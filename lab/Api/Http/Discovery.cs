@@ -78,9 +78,9 @@ internal sealed class Discovery(ApiServer server)
             var entry = new JsonObject { ["name"] = r.Plural, ["singularName"] = r.Singular, ["namespaced"] = r.IsNamespaced, ["kind"] = r.Kind, ["verbs"] = Texts(r.Verbs) };
             if (r.ShortNames.Count > 0) entry["shortNames"] = Texts(r.ShortNames);
             if (r.Categories.Count > 0) entry["categories"] = Texts(r.Categories);
-            if (r.IsStored) entry["storageVersionHash"] = Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes($"{r.Group}/{r.Version}/{r.Kind}")).AsSpan(0, 8));
+            if (r.IsStored && r.Plural != "componentstatuses") entry["storageVersionHash"] = Convert.ToBase64String(SHA256.HashData(Encoding.UTF8.GetBytes($"{r.Group}/{r.Version}/{r.Kind}")).AsSpan(0, 8));
             list.Add(entry);
-            foreach (var sub in r.Subresources.Order(StringComparer.Ordinal))
+            foreach (var sub in r.IsCustom ? r.Subresources : [.. r.Subresources.Order(StringComparer.Ordinal)])
             {
                 var (kind, verbs) = Subresource(r, sub);
                 var child = new JsonObject { ["name"] = $"{r.Plural}/{sub}", ["singularName"] = "", ["namespaced"] = r.IsNamespaced };
@@ -94,7 +94,9 @@ internal sealed class Discovery(ApiServer server)
                 list.Add(child);
             }
         }
-        return new JsonObject { ["kind"] = "APIResourceList", ["apiVersion"] = "v1", ["groupVersion"] = groupVersion, ["resources"] = list };
+        var result = new JsonObject { ["kind"] = "APIResourceList", ["groupVersion"] = groupVersion, ["resources"] = list };
+        if (groupVersion != "v1") result.Insert(1, "apiVersion", "v1");   // the core group's list has none
+        return result;
     }
 
     private static JsonArray Texts(IEnumerable<string> values) => new([.. values.Select(v => (JsonNode)JsonValue.Create(v)!)]);

@@ -28,7 +28,7 @@ internal static class ListRequests
             return Continue(c, selection, token, limit);
         }
         if (version.Length > 0 && !ulong.TryParse(version, out _))
-            throw ApiErrors.BadRequest($"resourceVersion: Invalid value: {FieldError.Quote(version)}: strconv.ParseUint: parsing {FieldError.Quote(version)}: invalid syntax");
+            throw ApiErrors.BadRequest($"invalid resource version: resourceVersion: Invalid value: {FieldError.Quote(version)}: strconv.ParseUint: parsing {FieldError.Quote(version)}: invalid syntax");
         CheckNotTooNew(c, version);
         var exact = match == "Exact" || (match.Length == 0 && limit > 0 && version is not ("" or "0"));
         var list = exact ? c.Store.ListAt(c.Resource.GroupResource, selection, long.Parse(version)) : c.Store.List(c.Resource.GroupResource, selection);
@@ -53,7 +53,7 @@ internal static class ListRequests
     public static void CheckNotTooNew(RequestContext c, string? version)
     {
         if (!long.TryParse(version, out var wanted) || wanted <= c.Store.Revision) return;
-        throw new ApiException(504, "Timeout", $"Too large resource version: {wanted}, current: {c.Store.Revision}", new JsonObject
+        throw new ApiException(504, "Timeout", $"Timeout: Too large resource version: {wanted}, current: {c.Store.Revision}", new JsonObject
         {
             ["causes"] = new JsonArray(new JsonObject { ["reason"] = "ResourceVersionTooLarge", ["message"] = "Too large resource version" }),
             ["retryAfterSeconds"] = JsonTree.Number(1),
@@ -100,11 +100,21 @@ internal static class ListRequests
         return Base64Url.EncodeToString(Encoding.UTF8.GetBytes(json));
     }
 
+    /// <summary>Unpadded base64 whose last character may carry surplus bits.</summary>
+    private static byte[] Lenient(string token)
+    {
+        const string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        var text = token.TrimEnd('=');
+        var surplus = (text.Length % 4) switch { 2 => 15, 3 => 3, _ => 0 };
+        var last = text.Length > 0 ? alphabet.IndexOf(text[^1], StringComparison.Ordinal) : -1;
+        return Base64Url.DecodeFromChars(surplus > 0 && last >= 0 ? text[..^1] + alphabet[last & ~surplus] : text);
+    }
+
     private static (long Revision, string Start) ReadToken(string token)
     {
         try
         {
-            var json = JsonNode.Parse(Base64Url.DecodeFromChars(token.TrimEnd('=')));
+            var json = JsonNode.Parse(Lenient(token));
             if (json.Text("v") == TokenVersion && json.Text("start") is { Length: > 0 } start && json.Number("rv") is { } revision) return (revision, start);
             throw ApiErrors.BadRequest("continue key is not valid: incorrect encoded start resourceVersion (version meta.k8s.io/v1)");
         }
@@ -114,7 +124,7 @@ internal static class ListRequests
         }
         catch (JsonException)
         {
-            var first = Encoding.Latin1.GetString(Base64Url.DecodeFromChars(token.TrimEnd('=')))[..1];
+            var first = Encoding.Latin1.GetString(Lenient(token))[..1];
             throw ApiErrors.BadRequest($"invalid continue token: continue key is not valid: invalid character '{first}' looking for beginning of value");
         }
     }
@@ -124,7 +134,7 @@ internal static class ListRequests
     {
         var accept = Negotiation.Of(c.Request);
         var metadata = new JsonObject { ["resourceVersion"] = list.ResourceVersion.ToString() };
-        if (list.Continue is not null) metadata["continue"] = list.Continue;
+        if (list.Continue is not null || (c.Resource.IsCustom && accept.Form == ObjectForm.Full)) metadata["continue"] = list.Continue ?? "";
         if (list.Remaining is { } remaining) metadata["remainingItemCount"] = JsonTree.Number(remaining);
         var items = list.Items.Select(c.View.Out).ToList();
         switch (accept.Form)

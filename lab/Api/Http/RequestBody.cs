@@ -30,9 +30,18 @@ internal static class RequestBody
     public static string ContentType(HttpRequest request) => (request.ContentType ?? "").Split(';')[0].Trim().ToLowerInvariant();
 
     /// <summary>An object of <paramref name="kind"/>; 400 when unreadable, 415 for another content type.</summary>
-    public static async Task<JsonObject> ObjectAsync(HttpRequest request, string kind)
+    public static async Task<JsonObject> ObjectAsync(HttpRequest request, string kind) => (await ObjectWithDuplicatesAsync(request, kind)).Object;
+
+    /// <summary>As <see cref="ObjectAsync"/>, with the keys that occurred twice.</summary>
+    public static async Task<(JsonObject Object, List<string> Duplicates)> ObjectWithDuplicatesAsync(HttpRequest request, string kind)
     {
         var bytes = await BytesAsync(request);
+        var o = Decoded(request, bytes, kind);
+        return (o, ContentType(request) is "" or "application/json" ? Duplicates(bytes) : []);
+    }
+
+    private static JsonObject Decoded(HttpRequest request, byte[] bytes, string kind)
+    {
         switch (ContentType(request))
         {
             case "" or "application/json":
@@ -45,6 +54,34 @@ internal static class RequestBody
                 throw new ApiException(415, "UnsupportedMediaType",
                     "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf");
         }
+    }
+
+    /// <summary>Keys that occur twice in one object of a JSON body, as <c>duplicate field "a.b"</c>.</summary>
+    public static List<string> Duplicates(byte[] json)
+    {
+        var found = new List<string>();
+        if (json.Length == 0 || json[0] != (byte)'{') return found;
+        var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = 256 });
+        var open = new Stack<(HashSet<string> Keys, string Path)>();
+        var path = "";
+        while (reader.Read())
+        {
+            switch (reader.TokenType)
+            {
+                case JsonTokenType.StartObject or JsonTokenType.StartArray:
+                    open.Push((new HashSet<string>(StringComparer.Ordinal), path));
+                    break;
+                case JsonTokenType.EndObject or JsonTokenType.EndArray:
+                    open.Pop();
+                    break;
+                case JsonTokenType.PropertyName:
+                    var name = reader.GetString()!;
+                    path = open.Peek().Path.Length == 0 ? name : $"{open.Peek().Path}.{name}";
+                    if (!open.Peek().Keys.Add(name)) found.Add($"duplicate field \"{path}\"");
+                    break;
+            }
+        }
+        return found;
     }
 
     private static JsonObject Json(byte[] bytes, string kind)

@@ -14,6 +14,8 @@ public sealed record RequestInfo
     public string Namespace { get; init; } = "";
     public string Resource { get; init; } = "";
     public string Name { get; init; } = "";
+    /// <summary>The name access is judged by: <see cref="Name"/>, or the one a list selects by <c>metadata.name</c>.</summary>
+    public string AccessName { get; init; } = "";
     public string Subresource { get; init; } = "";
     /// <summary>What follows the subresource (proxy paths).</summary>
     public string Rest { get; init; } = "";
@@ -44,11 +46,19 @@ public sealed record RequestInfo
         if (resource == "namespaces" && ns.Length == 0) ns = name;
         return plain with
         {
-            IsResource = true, Group = group, Version = version, Namespace = ns, Resource = resource, Name = name,
+            IsResource = true, Group = group, Version = version, Namespace = ns, Resource = resource, Name = name, AccessName = name.Length > 0 ? name : SelectedName(request),
             Subresource = parts.Length > at + 2 ? parts[at + 2] : "",
             Rest = parts.Length > at + 3 ? string.Join('/', parts[(at + 3)..]) : "",
             Verb = ResourceVerb(request, name, isWatchPath),
         };
+    }
+
+    private static string SelectedName(HttpRequest request)
+    {
+        if (request.Method is not ("GET" or "HEAD" or "DELETE")) return "";
+        foreach (var term in request.Query["fieldSelector"].ToString().Split(','))
+            if (term.StartsWith("metadata.name=", StringComparison.Ordinal)) return term["metadata.name=".Length..].TrimStart('=');
+        return "";
     }
 
     private static string ResourceVerb(HttpRequest request, string name, bool isWatchPath) => request.Method switch

@@ -51,7 +51,7 @@ internal sealed class RequestPipeline(ApiServer server)
     private void Authorize(UserInfo user, RequestInfo info)
     {
         var attempt = info.IsResource
-            ? new AccessAttempt(user, info.Verb, info.Group, info.Resource, info.Subresource, info.Namespace, info.Name)
+            ? new AccessAttempt(user, info.Verb, info.Group, info.Resource, info.Subresource, info.Namespace, info.AccessName)
             : new AccessAttempt(user, info.Verb, Path: info.Path);
         if (server.Authorizer.Allows(attempt) is null) throw Denied(user, info);
     }
@@ -64,7 +64,7 @@ internal sealed class RequestPipeline(ApiServer server)
             return new ApiException(403, "Forbidden", $"forbidden: User {FieldError.Quote(user.Name)} cannot {verb} path {FieldError.Quote(info.Path)}", []);
         var scope = info.Namespace.Length > 0 ? $"in the namespace {FieldError.Quote(info.Namespace)}" : "at the cluster scope";
         var resource = info.Subresource.Length > 0 ? $"{info.Resource}/{info.Subresource}" : info.Resource;
-        return ApiErrors.Forbidden(new GroupResource(info.Group, info.Resource), info.Name,
+        return ApiErrors.Forbidden(new GroupResource(info.Group, info.Resource), info.AccessName,
             $"User {FieldError.Quote(user.Name)} cannot {verb} resource {FieldError.Quote(resource)} in API group {FieldError.Quote(info.Group)} {scope}");
     }
 

@@ -35,7 +35,9 @@ internal static class ResourceRequests
     {
         if (c.Resource.IsNamespaced && c.Info.Namespace.Length == 0) throw ApiErrors.MethodNotAllowed();
         var options = c.WriteOptions("CreateOptions");
-        var sent = c.View.In(await RequestBody.ObjectAsync(c.Request, c.Resource.Kind));
+        var (body, duplicates) = await RequestBody.ObjectWithDuplicatesAsync(c.Request, c.Resource.Kind);
+        Semantics.ObjectDecoding.Report(c.View.Requested, duplicates, options);
+        var sent = c.View.In(body);
         var created = c.Store.Create(c.Resource, sent, Scope(c), options);
         Responses.Warn(c.Http, options.Warnings!);
         await c.ObjectAsync(201, created);

@@ -27,6 +27,9 @@ public class KindRule
     /// <summary>Everything wrong with the object; <paramref name="old"/> is null on create.</summary>
     public virtual IEnumerable<FieldError> Validate(JsonObject o, JsonObject? old) => [];
 
+    /// <summary>Everything wrong with the object next to others in the store.</summary>
+    public virtual IEnumerable<FieldError> ValidateAmong(JsonObject o, ClusterStore store) => [];
+
     /// <summary>Everything wrong with a status write.</summary>
     public virtual IEnumerable<FieldError> ValidateStatus(JsonObject o, JsonObject old) => [];
 
@@ -38,6 +41,9 @@ public class KindRule
 
     /// <summary>Marks the object as going while something holds it.</summary>
     public virtual void OnTerminating(JsonObject o) { }
+
+    /// <summary>Finalizers a delete puts on the object.</summary>
+    public virtual IEnumerable<string> FinalizersOnDelete => [];
 
     /// <summary>Something besides metadata.finalizers holds the object.</summary>
     public virtual bool IsHeld(JsonObject o) => false;

@@ -37,7 +37,8 @@ public static class KindRules
         [new("rbac.authorization.k8s.io", "clusterroles")] = new RoleRule(),
         [new("rbac.authorization.k8s.io", "rolebindings")] = new BindingRule(),
         [new("rbac.authorization.k8s.io", "clusterrolebindings")] = new BindingRule(),
-        [new("discovery.k8s.io", "endpointslices")] = new DefaultsOnly(EndpointSlice, hasGeneration: true),
+        [new("discovery.k8s.io", "endpointslices")] = new EndpointSliceRule(),
+        [new("coordination.k8s.io", "leases")] = new LeaseRule(),
         [new("networking.k8s.io", "ingresses")] = new DefaultsOnly(o => o.Ensure("status").Default("loadBalancer", new JsonObject()), hasGeneration: true),
         [new("networking.k8s.io", "ingressclasses")] = new DefaultsOnly(_ => { }, hasGeneration: true),
         [new("networking.k8s.io", "networkpolicies")] = new DefaultsOnly(NetworkPolicy, hasGeneration: true),
@@ -56,15 +57,6 @@ public static class KindRules
         [new("apiregistration.k8s.io", "apiservices")] = new DefaultsOnly(_ => { }, name: _ => null),
         [new("apiextensions.k8s.io", "customresourcedefinitions")] = new CustomResources.DefinitionRule(),
     };
-
-    private static void EndpointSlice(JsonObject o)
-    {
-        foreach (var port in o.Objects("ports"))
-        {
-            port.Default("name", "");
-            port.Default("protocol", "TCP");
-        }
-    }
 
     private static void NetworkPolicy(JsonObject o)
     {

@@ -14,6 +14,8 @@ internal static class ObjectDecoding
     {
         var kind = o.Kind();
         var version = o.ApiVersion();
+        if (resource.IsCustom && kind != resource.Kind && version == resource.ApiVersion)
+            throw ApiErrors.Invalid(resource.Group, kind, o.Name(), [FieldError.InvalidText("kind", kind, $"must be {resource.Kind}")]);
         if (kind != resource.Kind && kind.Length > 0) throw WrongKind(resource, kind, version);
         if (version.Length > 0 && version != resource.ApiVersion)
         {

@@ -98,8 +98,11 @@ internal sealed class BindingRule : KindRule
             index++;
         }
         if (old is not null && !JsonTree.Same(o["roleRef"], old["roleRef"]))
-            yield return FieldError.Invalid("roleRef", o["roleRef"]!.ToJsonString(), "cannot change roleRef");
+            yield return FieldError.Invalid("roleRef",
+                $"{{\"APIGroup\":{Shown(o, "apiGroup")},\"Kind\":{Shown(o, "kind")},\"Name\":{Shown(o, "name")}}}", "cannot change roleRef");
     }
+
+    private static string Shown(JsonObject o, string field) => FieldError.Quote(o.Text("roleRef", field) ?? "");
 }
 
 /// <summary>Roles and ClusterRoles: any path-safe name.</summary>

@@ -154,6 +154,13 @@ internal sealed class ServiceRule : KindRule
         foreach (var error in Addresses(spec, old)) yield return error;
     }
 
+    public override IEnumerable<FieldError> ValidateAmong(JsonObject o, ClusterStore store)
+    {
+        var used = store.List(Services).Items.Where(s => s.Uid() != o.Uid()).SelectMany(s => s.Texts("spec", "clusterIPs")).ToHashSet(StringComparer.Ordinal);
+        foreach (var address in o.Texts("spec", "clusterIPs").Where(a => a != "None" && used.Contains(a)))
+            yield return FieldError.Invalid("spec.clusterIPs", o.List("spec", "clusterIPs")!.ToJsonString(), $"failed to allocate IP {address}: provided IP is already allocated");
+    }
+
     private static IEnumerable<FieldError> Addresses(JsonObject spec, JsonObject? old)
     {
         var shown = spec.List("clusterIPs")?.ToJsonString() ?? "[]";

@@ -20,6 +20,7 @@ public sealed partial class ClusterStore
             CheckPreconditions(resource, current, options);
             var next = current.Copy();
             var finalizers = WithPropagation(current.Finalizers().ToList(), options.Propagation);
+            if (!current.IsTerminating()) finalizers = [.. finalizers.Union(rule.FinalizersOnDelete, StringComparer.Ordinal)];
             SetFinalizers(next, finalizers);
             var grace = rule.GracePeriod(current, options);
             if (finalizers.Count == 0 && grace is null or 0 && !rule.IsHeld(next))

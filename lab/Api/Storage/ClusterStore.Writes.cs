@@ -34,6 +34,7 @@ public sealed partial class ClusterStore
             if (rule.HasGeneration) metadata["generation"] = JsonTree.Number(1);
             rule.OnCreate(o, this);
             Validate(resource, rule, o, null);
+            Refuse(resource, o, rule.ValidateAmong(o, this));
             if (Table(resource.GroupResource).Find(o.Namespace(), o.Name()) is not null) throw ApiErrors.AlreadyExists(resource.GroupResource, o.Name());
             o = ObjectDecoding.Canonical(resource, o);
             if (resource.IsCustom) o["apiVersion"] = Registry.Get(resource.GroupResource).ApiVersion;
@@ -130,7 +131,7 @@ public sealed partial class ClusterStore
         {
             if (!rule.AllowsUnconditionalUpdate)
                 throw ApiErrors.Invalid(resource.Group, resource.Plural, current.Name(),
-                    [FieldError.Invalid("metadata.resourceVersion", "0x0", "must be specified for an update")]);
+                    [FieldError.Invalid("metadata.resourceVersion", resource.IsCustom ? "0" : "0x0", "must be specified for an update")]);
         }
         else if (version != current.Text("metadata", "resourceVersion"))
         {

@@ -73,6 +73,11 @@ internal static class BuiltInColumns
             Name, Text("Controller", o => o.OwnerReferences().FirstOrDefault(r => r.Flag("controller") == true) is { } r ? $"{r.Text("kind")!.ToLowerInvariant()}.apps/{r.Text("name")}" : None),
             Count("Revision", o => o.Number("revision") ?? 0), Age,
         ],
+        [new("autoscaling", "horizontalpodautoscalers")] =
+        [
+            Name, Text("Reference", o => $"{o.Text("spec", "scaleTargetRef", "kind")}/{o.Text("spec", "scaleTargetRef", "name")}"), Text("Targets", _ => Unknown),
+            Text("MinPods", o => $"{o.Number("spec", "minReplicas") ?? 1}"), Count("MaxPods", o => o.Number("spec", "maxReplicas") ?? 0), Count("Replicas", o => o.Number("status", "currentReplicas") ?? 0), Age,
+        ],
         [new("batch", "jobs")] =
         [
             Name, Text("Status", JobStatus), Text("Completions", o => $"{o.Number("status", "succeeded") ?? 0}/{o.Number("spec", "completions") ?? 1}"), Timed("Duration", JobDuration), Age,

@@ -122,7 +122,7 @@ internal static class FieldOwnership
         {
             bare.Remove("status");
         }
-        if (bare["metadata"] is JsonObject { Count: 0 }) bare.Remove("metadata");
+        if (keepsZero && bare["metadata"] is JsonObject { Count: 0 }) bare.Remove("metadata");
         return bare;
     }
 

@@ -54,7 +54,7 @@ internal static class TypedWalk
 
     private static void Compare(JsonNode? before, JsonNode? after, FieldShape shape, FieldSet added, FieldSet modified, FieldSet removed)
     {
-        if (IsLeaf(before ?? after, shape) || IsLeaf(after ?? before, shape))
+        if (!IsContainer(before ?? after, shape) || !IsContainer(after ?? before, shape))
         {
             if (!JsonTree.Same(before, after)) modified.IsMember = true;
             return;
@@ -179,6 +179,14 @@ internal static class TypedWalk
         JsonObject o => o.Count == 0 || shape.IsAtomic || shape.Kind is not (ShapeKind.Struct or ShapeKind.Map or ShapeKind.Untyped),
         JsonArray => shape.Kind != ShapeKind.List || shape.Ownership == ListOwnership.Atomic,
         _ => true,
+    };
+
+    /// <summary>A map or list whose parts are owned one by one, even when it is empty now.</summary>
+    private static bool IsContainer(JsonNode? value, FieldShape shape) => value switch
+    {
+        JsonObject => !shape.IsAtomic && shape.Kind is (ShapeKind.Struct or ShapeKind.Map or ShapeKind.Untyped),
+        JsonArray => shape is { Kind: ShapeKind.List } && shape.Ownership != ListOwnership.Atomic,
+        _ => false,
     };
 
     private static bool IsNamed(FieldShape shape, string name) => shape.Kind == ShapeKind.Struct && shape.Type!.Find(name) is not null;
