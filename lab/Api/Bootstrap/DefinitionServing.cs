@@ -48,6 +48,7 @@ internal sealed class DefinitionServing(ClusterStore store)
         var kind = definition.Text("spec", "names", "kind") ?? "";
         foreach (var other in store.Registry.All.Where(r => r.Group == own.Group && r.Plural != own.Resource))
         {
+            if (other.ListKind == definition.Text("spec", "names", "listKind")) return ("ListKindConflict", $"{FieldError.Quote(other.ListKind)} is already in use");
             if (other.Kind == kind) return ("KindConflict", $"{FieldError.Quote(kind)} is already in use");
             if (definition.Text("spec", "names", "singular") is { } singular && other.Singular == singular) return ("SingularConflict", $"{FieldError.Quote(singular)} is already in use");
             foreach (var name in definition.Texts("spec", "names", "shortNames"))

@@ -42,7 +42,7 @@ internal static class CustomObjects
             subject.Remove("status");
         }
         var errors = SchemaValidation.Check(subject, schema);
-        var blocking = errors.Exists(e => e.Reason is "FieldValueRequired" or "FieldValueTypeInvalid" or "FieldValueTooLong" or "FieldValueTooMany");
+        var blocking = errors.Exists(e => e.Reason is "FieldValueRequired" or "FieldValueTypeInvalid" or "FieldValueTooLong" or "FieldValueTooMany" or "FieldValueNotSupported");
         if (blocking)
         {
             if (HasRules(schema)) errors.Add(FieldError.Invalid("<nil>", "null", "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation"));

@@ -106,12 +106,13 @@ internal static class RuleValidation
         var field = path + (rule.Text("fieldPath") ?? "");
         field = field.TrimStart('.');
         if (field.Length == 0) field = "<nil>";
-        var shown = value switch { JsonObject => "\"object\"", JsonArray => "\"array\"", _ => value.ToJsonString(Http.Responses.Json) };
+        var shown = value is JsonObject or JsonArray ? "" : value.ToJsonString(Http.Responses.Json);
         return rule.Text("reason") switch
         {
             "FieldValueForbidden" => FieldError.Forbidden(field, message),
             "FieldValueRequired" => FieldError.Required(field, message),
             "FieldValueDuplicate" => FieldError.Duplicate(field, shown),
+            _ when shown.Length == 0 => new FieldError("FieldValueInvalid", field, $"Invalid value: {message}"),   // maps and lists are not shown
             _ => FieldError.Invalid(field, shown, message),
         };
     }

@@ -132,7 +132,7 @@ internal static class ListRequests
     /// <summary>Answers with a list in the form the client asked for.</summary>
     public static Task AnswerAsync(RequestContext c, ObjectList list)
     {
-        var accept = Negotiation.Of(c.Request);
+        var accept = Negotiation.Of(c.Request, c.Resource.IsCustom);
         var metadata = new JsonObject { ["resourceVersion"] = list.ResourceVersion.ToString() };
         if (list.Continue is not null || (c.Resource.IsCustom && accept.Form == ObjectForm.Full)) metadata["continue"] = list.Continue ?? "";
         if (list.Remaining is { } remaining) metadata["remainingItemCount"] = JsonTree.Number(remaining);

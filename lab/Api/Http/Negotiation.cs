@@ -17,10 +17,12 @@ public sealed record Negotiated(ObjectForm Form, bool Yaml);
 /// <summary>Reads Accept as the API server does: the first form it can serve.</summary>
 internal static class Negotiation
 {
-    private const string Available =
-        "application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+    private const string AvailableCustom = "application/json, application/yaml, application/json;stream=watch";
+    private const string Available = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+    private const string AvailableStreams = ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
 
-    public static Negotiated Of(HttpRequest request)
+    /// <param name="isCustom">Custom resources have no protobuf form.</param>
+    public static Negotiated Of(HttpRequest request, bool isCustom = false)
     {
         var header = request.Headers.Accept.ToString();
         if (header.Length == 0) return new Negotiated(ObjectForm.Full, false);
@@ -38,7 +40,7 @@ internal static class Negotiation
             if (form == "Table") return new Negotiated(ObjectForm.Table, yaml);
             if (form is "PartialObjectMetadata" or "PartialObjectMetadataList") return new Negotiated(ObjectForm.PartialMetadata, yaml);
         }
-        if (sawProtobuf) return new Negotiated(ObjectForm.Full, false);   // the lab answers in JSON, which says so itself
-        throw new ApiException(406, "NotAcceptable", $"406: Not Acceptable\n\nAvailable representations: {Available}", []);
+        if (sawProtobuf && !isCustom) return new Negotiated(ObjectForm.Full, false);   // the lab answers in JSON, which says so itself
+        throw new ApiException(406, "NotAcceptable", $"406: Not Acceptable\n\nAvailable representations: {(isCustom ? AvailableCustom : RequestInfo.Of(request).Verb == "list" ? Available + AvailableStreams : Available)}", []);
     }
 }

@@ -62,26 +62,36 @@ internal static class RequestBody
         var found = new List<string>();
         if (json.Length == 0 || json[0] != (byte)'{') return found;
         var reader = new Utf8JsonReader(json, new JsonReaderOptions { MaxDepth = 256 });
-        var open = new Stack<(HashSet<string> Keys, string Path)>();
+        var open = new Stack<Level>();
         var path = "";
         while (reader.Read())
         {
+            var inList = open.TryPeek(out var level) && level.IsList;
+            if (inList && reader.TokenType is not (JsonTokenType.EndArray or JsonTokenType.EndObject)) path = $"{level!.Path}[{level.Items++}]";
             switch (reader.TokenType)
             {
                 case JsonTokenType.StartObject or JsonTokenType.StartArray:
-                    open.Push((new HashSet<string>(StringComparer.Ordinal), path));
+                    open.Push(new Level(path, reader.TokenType == JsonTokenType.StartArray));
                     break;
                 case JsonTokenType.EndObject or JsonTokenType.EndArray:
                     open.Pop();
                     break;
                 case JsonTokenType.PropertyName:
                     var name = reader.GetString()!;
-                    path = open.Peek().Path.Length == 0 ? name : $"{open.Peek().Path}.{name}";
-                    if (!open.Peek().Keys.Add(name)) found.Add($"duplicate field \"{path}\"");
+                    path = level!.Path.Length == 0 ? name : $"{level.Path}.{name}";
+                    if (!level.Keys.Add(name)) found.Add($"duplicate field \"{path}\"");
                     break;
             }
         }
         return found;
+    }
+
+    private sealed class Level(string path, bool isList)
+    {
+        public string Path => path;
+        public bool IsList => isList;
+        public int Items { get; set; }
+        public HashSet<string> Keys { get; } = new(StringComparer.Ordinal);
     }
 
     private static JsonObject Json(byte[] bytes, string kind)
@@ -94,7 +104,7 @@ internal static class RequestBody
         }
         catch (JsonException e)
         {
-            throw Unrecognized(kind, JsonProblem(e, bytes), bytes);
+            throw Unrecognized(kind, Problem(e, bytes), bytes);
         }
         catch (ArgumentException)
         {
@@ -102,7 +112,8 @@ internal static class RequestBody
         }
     }
 
-    private static string JsonProblem(JsonException e, byte[] bytes)
+    /// <summary>What is wrong with a JSON text, in the words of Go's decoder.</summary>
+    public static string Problem(JsonException e, byte[] bytes)
     {
         var at = (int)(e.BytePositionInLine ?? 0);
         if (e.LineNumber == 0 && at < bytes.Length && at > 0 && bytes[at - 1] == '{') return $"invalid character '{(char)bytes[at]}' looking for beginning of object key string";

@@ -62,7 +62,7 @@ internal sealed class RequestContext
     /// <summary>Answers with an object in the form the client asked for.</summary>
     public Task ObjectAsync(int code, JsonObject stored)
     {
-        var accept = Negotiation.Of(Request);
+        var accept = Negotiation.Of(Request, Resource.IsCustom);
         var shown = View.Out(stored);
         JsonNode body = accept.Form switch
         {

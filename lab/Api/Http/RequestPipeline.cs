@@ -99,7 +99,7 @@ internal sealed class RequestPipeline(ApiServer server)
     }
 
     private static Task StatusAsync(RequestContext c) =>
-        c.Info.Verb is "get" or "update" or "patch" ? ResourceRequests.HandleAsync(c) : throw ApiErrors.MethodNotAllowed();
+        c.Info.Verb is "get" or "update" or "patch" ? ResourceRequests.HandleAsync(c) : throw ApiErrors.VerbNotSupported(c.Resource.GroupResource, c.Info.Verb);
 
     private Task PathAsync(HttpContext context, RequestInfo info)
     {

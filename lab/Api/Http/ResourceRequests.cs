@@ -94,7 +94,7 @@ internal static class ResourceRequests
         switch (type)
         {
             case "application/json-patch+json":
-                target = JsonPatch.Apply(target, patch as JsonArray ?? throw ApiErrors.BadRequest("json: cannot unmarshal object into Go value of type jsonpatch.Patch"));
+                target = JsonPatch.Apply(target, patch as JsonArray ?? throw ApiErrors.BadRequest("error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"));
                 break;
             case "application/merge-patch+json":
                 MergePatch.Apply(target, patch as JsonObject ?? throw ApiErrors.BadRequest("json: cannot unmarshal array into Go value of type map[string]interface {}"));
@@ -120,9 +120,7 @@ internal static class ResourceRequests
         }
         catch (JsonException e)
         {
-            // Strategic and merge patches may also come as YAML.
-            return YamlText.Parse(Encoding.UTF8.GetString(bytes)) is { } yaml and (JsonObject or JsonArray) ? yaml
-                : throw ApiErrors.BadRequest($"error decoding patch: {e.Message}");
+            throw ApiErrors.BadRequest($"error decoding patch: {RequestBody.Problem(e, bytes)}");
         }
     }
 

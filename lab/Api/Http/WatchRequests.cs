@@ -11,7 +11,7 @@ internal static class WatchRequests
 
     public static async Task WatchAsync(RequestContext c)
     {
-        var accept = Negotiation.Of(c.Request);
+        var accept = Negotiation.Of(c.Request, c.Resource.IsCustom);
         var after = StartingPoint(c);
         var sendsInitial = c.Query("sendInitialEvents") is { } initial && RequestInfo.IsTrue(initial);
         var bookmarks = c.Query("allowWatchBookmarks") is { } allow && RequestInfo.IsTrue(allow);

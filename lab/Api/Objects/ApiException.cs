@@ -91,6 +91,9 @@ public static class ApiErrors
 
     public static ApiException MethodNotAllowed() => new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", []);
 
+    public static ApiException VerbNotSupported(GroupResource resource, string verb) =>
+        new(405, "MethodNotAllowed", $"{verb} is not supported on resources of kind \"{resource}\"", Details(null, resource.Group, resource.Resource));
+
     public static ApiException Unauthorized() => new(401, "Unauthorized", "Unauthorized");
 
     public static ApiException Forbidden(GroupResource resource, string name, string why, JsonArray? causes = null)

@@ -32,7 +32,7 @@ internal sealed class EndpointSliceRule : KindRule
             if (addresses.Count == 0) yield return FieldError.Required($"endpoints[{i}].addresses", "must contain at least 1 address");
             for (var j = 0; j < addresses.Count; j++)
                 if (Family(type) is { } family && (!IPAddress.TryParse(addresses[j], out var ip) || ip.AddressFamily != family))
-                    yield return FieldError.InvalidText($"endpoints[{i}].addresses[{j}]", addresses[j], $"must be an {type} address");
+                    yield return FieldError.InvalidText($"endpoints[{i}].addresses", addresses[j], $"must be an {type} address");
         }
     }
 

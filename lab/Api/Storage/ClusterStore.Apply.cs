@@ -48,7 +48,7 @@ public sealed partial class ClusterStore
         if (applied.Name().Length > 0 && applied.Name() != name) throw ApiErrors.BadRequest($"the name of the object ({applied.Name()}) does not match the name on the URL ({name})");
         applied.Metadata()["name"] = name;
         if (!resource.IsNamespaced || ns.Length == 0) return;
-        if (applied.Namespace().Length > 0 && applied.Namespace() != ns) throw ApiErrors.BadRequest("the namespace of the provided object does not match the namespace sent on the request");
-        applied.Metadata()["namespace"] = ns;
+        if (applied.Namespace().Length > 0 && applied.Namespace() != ns)
+            throw ApiErrors.BadRequest("the namespace of the provided object does not match the namespace sent on the request");
     }
 }

@@ -76,7 +76,7 @@ internal static class BuiltInColumns
         [new("autoscaling", "horizontalpodautoscalers")] =
         [
             Name, Text("Reference", o => $"{o.Text("spec", "scaleTargetRef", "kind")}/{o.Text("spec", "scaleTargetRef", "name")}"), Text("Targets", _ => Unknown),
-            Text("MinPods", o => $"{o.Number("spec", "minReplicas") ?? 1}"), Count("MaxPods", o => o.Number("spec", "maxReplicas") ?? 0), Count("Replicas", o => o.Number("status", "currentReplicas") ?? 0), Age,
+            Text("MinPods", o => $"{o.Number("spec", "minReplicas") ?? 1}"), Count("MaxPods", o => o.Number("spec", "maxReplicas") ?? 0, "string"), Count("Replicas", o => o.Number("status", "currentReplicas") ?? 0, "string"), Age,
         ],
         [new("batch", "jobs")] =
         [

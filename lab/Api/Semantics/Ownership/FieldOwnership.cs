@@ -32,7 +32,7 @@ internal static class FieldOwnership
             now.Metadata().Remove("managedFields");
             return;
         }
-        var entries = old is null ? [] : Read(old);
+        var entries = sent is { Count: > 0 } ? Read(now) : old is null ? [] : Read(old);
         var shape = ShapeOf(resource);
         var before = Bare(resource, old ?? [], subresource);
         var after = Bare(resource, now, subresource);

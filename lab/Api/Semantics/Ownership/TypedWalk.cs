@@ -106,7 +106,7 @@ internal static class TypedWalk
     /// <summary>Applies <paramref name="config"/> over <paramref name="live"/>: maps and keyed lists merge, all else is replaced.</summary>
     public static JsonNode? Merge(JsonNode? live, JsonNode? config, FieldShape shape)
     {
-        if (config is null || live is null || IsLeaf(config, shape) || IsLeaf(live, shape) || live.GetValueKind() != config.GetValueKind()) return JsonTree.CopyNode(config);
+        if (config is null || live is null || !IsContainer(config, shape) || !IsContainer(live, shape) || live.GetValueKind() != config.GetValueKind()) return JsonTree.CopyNode(config);
         if (config is JsonObject o)
         {
             var merged = ((JsonObject)live).Copy();

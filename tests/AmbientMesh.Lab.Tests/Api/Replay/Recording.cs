@@ -28,11 +28,9 @@ public sealed record Exchange
     {
         get
         {
-            if (IsShortened || !Answer.StartsWith('{')) return null;
             try
             {
-                var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(Answer));
-                return JsonNode.Parse(ref reader);
+                return IsShortened ? null : Recording.FirstJson(Answer);
             }
             catch (JsonException)
             {
@@ -49,6 +47,14 @@ public static partial class Recording
     private static partial Regex RequestLine();
     [GeneratedRegex(@"^--> HTTP/1\.1 (\d+)")]
     private static partial Regex AnswerLine();
+
+    /// <summary>The first JSON object of a text; null when it begins otherwise.</summary>
+    public static JsonNode? FirstJson(string text)
+    {
+        if (!text.StartsWith('{')) return null;
+        var reader = new Utf8JsonReader(Encoding.UTF8.GetBytes(text));
+        return JsonNode.Parse(ref reader);
+    }
 
     public static List<Exchange> Read(string path)
     {

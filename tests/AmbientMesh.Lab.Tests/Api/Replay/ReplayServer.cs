@@ -75,12 +75,17 @@ public sealed class ReplayServer : IAsyncDisposable
         if (ns.Length > 0 && !exchange.Answer.Contains($"namespaces \\\"{ns}\\\" not found", StringComparison.Ordinal) && ns is not ("nope" or "nothere")) EnsureNamespace(ns, exchange.Answer);
         if (info.Subresource == "token") SeedTokenObjects(info);
         if (System.Text.RegularExpressions.Regex.Match(exchange.Target, @"resourceVersion=(\d{2,6})\b") is { Success: true } asked && exchange.Status == 200) _server.Store.AdvanceTo(long.Parse(asked.Groups[1].Value));
+        if (exchange.Answer.Contains("too old", StringComparison.Ordinal))
+        {
+            _server.Store.AdvanceTo(100);
+            _server.Store.Compact(99);
+        }
         if (info.Verb is "list" or "deletecollection" && exchange.Json is JsonObject { } list && list.List("items") is { } items && list.Kind() != "PartialObjectMetadataList") SeedList(resource, info, items, list.ApiVersion());
         if (info.Name.Length == 0)
         {
-            if (info.Verb == "create" && exchange.Answer.Contains("AlreadyExists", StringComparison.Ordinal) && exchange.Body.StartsWith('{') && JsonNode.Parse(exchange.Body) is JsonObject twin
+            if (info.Verb == "create" && exchange.Answer.Contains("AlreadyExists", StringComparison.Ordinal) && Parsed(exchange.Body) is { } twin
                 && _server.Store.TryGet(resource.GroupResource, ns, twin.Name()) is null) Restore(resource, SampleObjects.Of(resource, ns, twin.Name()));
-            if (info.Verb == "create" && exchange.Status is 201 or 422 && exchange.Body.StartsWith('{') && exchange.Json is JsonObject and not { Count: 0 } && JsonNode.Parse(exchange.Body).Text("metadata", "name") is { } again
+            if (info.Verb == "create" && exchange.Status is 201 or 422 && exchange.Header("Content-Type") == "application/json" && exchange.Json is JsonObject && Parsed(exchange.Body).Text("metadata", "name") is { } again
                 && !exchange.Body.Contains("generateName", StringComparison.Ordinal)) _server.Store.Discard(resource.GroupResource, ns, again);
             if (info.Verb == "create" && exchange.Status == 201 && exchange.Json is JsonObject made) _server.Store.Discard(resource.GroupResource, resource.IsNamespaced ? made.Namespace() : "", made.Name());
             return;
@@ -88,15 +93,18 @@ public sealed class ReplayServer : IAsyncDisposable
         var present = _server.Store.TryGet(resource.GroupResource, ns, info.Name);
         var wantsAbsent = exchange.Status == 404 || exchange.Status == 201 && info.Subresource.Length == 0;
         if (wantsAbsent && present is not null && info.Subresource.Length == 0) _server.Store.Discard(resource.GroupResource, ns, info.Name);
-        if (wantsAbsent && info.Subresource.Length == 0 || present is not null && info.Verb != "get") return;
-        var state = info.Verb == "get" && exchange.Json is JsonObject got && got.Kind() == resource.Kind ? got : present is null ? known(info) ?? SampleObjects.Of(resource, ns, info.Name) : null;
-        if (state is not null && state.Kind() == resource.Kind) Restore(resource, state);
+        if (wantsAbsent && info.Subresource.Length == 0) return;
+        if (exchange.Status == 404) return;
+        if (present is not null && info.Subresource.Length == 0) AdoptControllersWork(exchange, resource, present);
+        var state = info.Verb == "get" && info.Subresource != "scale" && exchange.Json is JsonObject got && got.Kind() == resource.Kind ? got : present is null ? known(info) ?? SampleObjects.Of(resource, ns, info.Name) : null;
+        if (state is not null && exchange.Json is JsonObject { } shown && shown.Kind() == "PartialObjectMetadata") state["metadata"] = shown["metadata"]!.DeepClone();
+        if (state is not null && state.Kind() == resource.Kind) Restore(resource, info.Verb == "delete" ? Living(state) : state);
     }
 
     private void EnsureNamespace(string name, string answer)
     {
-        if (_server.Store.TryGet(Namespaces, "", name) is not { } ns) _server.Store.Create(Namespaces, new JsonObject { ["metadata"] = new JsonObject { ["name"] = name } });
-        else if (ns.IsTerminating() != answer.Contains("being terminated", StringComparison.Ordinal) && !ns.IsTerminating()) _server.Store.Restore(Namespaces, Terminating(ns));
+        var ns = _server.Store.TryGet(Namespaces, "", name) ?? _server.Store.Create(Namespaces, new JsonObject { ["metadata"] = new JsonObject { ["name"] = name } });
+        if (answer.Contains("being terminated", StringComparison.Ordinal)) _server.Store.Restore(Namespaces, Terminating(ns));
     }
 
     /// <summary>What the recorded token requests bind to.</summary>
@@ -144,9 +152,37 @@ public sealed class ReplayServer : IAsyncDisposable
         }
     }
 
+    /// <summary>The state before its deletion began.</summary>
+    private static JsonObject Living(JsonObject o)
+    {
+        var copy = o.Copy();
+        if (copy.IsTerminating() && copy.Generation() > 1) copy.Metadata()["generation"] = JsonTree.Number(copy.Generation() - 1);
+        copy.Metadata().Remove("deletionTimestamp");
+        copy.Metadata().Remove("deletionGracePeriodSeconds");
+        var finalizers = copy.Finalizers().Where(f => f is not ("foregroundDeletion" or "orphan")).ToList();
+        if (finalizers.Count == 0) copy.Metadata().Remove("finalizers");
+        else copy.Metadata()["finalizers"] = new JsonArray([.. finalizers.Select(f => (JsonNode)JsonValue.Create(f)!)]);
+        return copy;
+    }
+
+    /// <summary>Owners the recording does not show, so that what they own is not collected.</summary>
+    private void RestoreOwners(JsonObject o)
+    {
+        foreach (var reference in o.OwnerReferences())
+        {
+            if (_server.Store.Registry.FindKind(reference.Text("apiVersion") ?? "", reference.Text("kind") ?? "") is not { } resource) continue;
+            var ns = resource.IsNamespaced ? o.Namespace() : "";
+            if (_server.Store.TryGet(resource.GroupResource, ns, reference.Text("name") ?? "")?.Uid() == reference.Text("uid")) continue;
+            var owner = SampleObjects.Of(resource, ns, reference.Text("name") ?? "");
+            owner.Metadata()["uid"] = reference.Text("uid");
+            _server.Store.Restore(resource.GroupResource, owner);
+        }
+    }
+
     private void Restore(ApiResource resource, JsonObject saved)
     {
         var copy = saved.Copy();
+        RestoreOwners(copy);
         if (resource is { Group: "", Plural: "events" } && copy.ApiVersion().StartsWith("events.k8s.io", StringComparison.Ordinal)) return;
         if (_server.Store.TryGet(resource.GroupResource, copy.Namespace(), copy.Name()) is { } present)
         {
@@ -200,12 +236,37 @@ public sealed class ReplayServer : IAsyncDisposable
         return _server.Tokens.Issue(ns, name, [], TimeSpan.FromHours(1)).Token;
     }
 
+    private static JsonObject? Parsed(string body)
+    {
+        try
+        {
+            return body.StartsWith('{') ? JsonNode.Parse(body) as JsonObject : null;
+        }
+        catch (System.Text.Json.JsonException)
+        {
+            return null;   // a body that is wrong on purpose
+        }
+    }
+
+    /// <summary>What controllers had written before the exchange, as its answer shows it.</summary>
+    private void AdoptControllersWork(Exchange exchange, ApiResource resource, JsonObject present)
+    {
+        if (exchange.Method is not ("PUT" or "PATCH") || resource.Group != "apps" || exchange.Json is not JsonObject answer || answer.Kind() != resource.Kind) return;
+        const string revision = "deployment.kubernetes.io/revision";
+        var copy = present.Copy();
+        copy["status"] = answer["status"]?.DeepClone() ?? new JsonObject();
+        if (answer.Text("metadata", "annotations", revision) is { } number) copy.Metadata().Ensure("annotations")[revision] = number;
+        if (answer.List("metadata", "finalizers") is null && !exchange.Body.Contains("finalizers", StringComparison.Ordinal)) copy.Metadata().Remove("finalizers");
+        Restore(resource, copy);
+    }
+
     /// <summary>The body with the uid and resourceVersion this server gave the object, where the recording had the object's own.</summary>
     private string Rewritten(Exchange exchange)
     {
         if (exchange.Method is not ("PUT" or "PATCH") || !exchange.Body.StartsWith('{')) return exchange.Body;
         var info = Info(exchange);
-        if (JsonNode.Parse(exchange.Body) is not JsonObject body || ResourceOf(info) is not { } resource || body.Map("metadata") is not { } metadata) return exchange.Body;
+        if (exchange.Header("Content-Type")?.Contains("yaml", StringComparison.Ordinal) == true) return exchange.Body;
+        if (Parsed(exchange.Body) is not { } body || ResourceOf(info) is not { } resource || body.Map("metadata") is not { } metadata) return exchange.Body;
         if (_server.Store.TryGet(resource.GroupResource, resource.IsNamespaced ? info.Namespace : "", info.Name) is not { } stored) return exchange.Body;
         if (metadata.Text("uid") is { } uid && !uid.StartsWith("00000000", StringComparison.Ordinal)) metadata["uid"] = stored.Uid();
         if (metadata["resourceVersion"] is not null && exchange.Status != 409) metadata["resourceVersion"] = stored.Text("metadata", "resourceVersion");

@@ -12,7 +12,7 @@ public static partial class ShapeComparison
     {
         "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "time", "lastTransitionTime", "lastUpdateTime", "lastProbeTime", "token", "expirationTimestamp",
         "clusterIP", "nodePort", "continue", "serverAddress", "storageVersionHash", "gitCommit", "generatedName", "description", "ca.crt", "lastScheduleTime", "Etag",
-        "client-ca-file", "requestheader-client-ca-file", "jwks_uri", "expirationSeconds",
+        "client-ca-file", "requestheader-client-ca-file", "jwks_uri", "expirationSeconds", "remainingItemCount",
     };
 
     [GeneratedRegex(@"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")]
@@ -25,7 +25,7 @@ public static partial class ShapeComparison
     private static partial Regex Timestamp();
     [GeneratedRegex(@"(current: |version: |in record \()\d+")]
     private static partial Regex Revision();
-    [GeneratedRegex(@"-[bcdfghjklmnpqrstvwxz2456789]{5}\b")]
+    [GeneratedRegex(@"[-.][bcdfghjklmnpqrstvwxz2456789]{5}\b")]
     private static partial Regex Suffix();
 
     /// <summary>The differences, one line each; empty when alike.</summary>
