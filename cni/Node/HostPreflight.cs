@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Linux;
 using AmbientMesh.Linux.Netfilter;
@@ -46,10 +47,23 @@ internal static class HostPreflight
     private static async Task<HostTools> IptablesAsync(AgentSettings settings, NetworkNamespace? host, CancellationToken cancellationToken)
     {
         var variant = await Linux.Netfilter.Iptables.DetectAsync(settings.ForcedIptables, host, cancellationToken);
+        if (settings.Redirect.RedirectsIpv6) await RequireIp6tablesAsync(new Iptables(variant, settings.RunFolder), host, cancellationToken);
         var others = (await UsableIptablesAsync(host, cancellationToken)).Where(other => other != variant).Select(other => (IRedirectionBackend)Iptables(settings, other)).ToList();
         if ((await HostProgram.RunAsync(new ProgramCall("nft", "list", "tables") { Inside = host }, cancellationToken)).Succeeded) others.Add(new NftablesRedirection(settings.Redirect));
         var probes = new IpsetProbeExemptions(host, new Iptables(variant, settings.RunFolder), settings.Redirect);
         return new HostTools(host, new PodRedirection(Iptables(settings, variant), others, settings.Redirect), probes);
+    }
+
+    private static async Task RequireIp6tablesAsync(Iptables iptables, NetworkNamespace? host, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await iptables.SaveAsync(host, AddressFamily.InterNetworkV6, cancellationToken);
+        }
+        catch (ProgramFailedException e)
+        {
+            throw new IOException($"IPv6 traffic cannot be redirected here ({e.Message}); load the kernel's ip6tables, or set AMBIENT_IPV6 to false if no pod has an IPv6 address.", e);
+        }
     }
 
     private static IptablesRedirection Iptables(AgentSettings settings, IptablesVariant variant) => new(new Iptables(variant, settings.RunFolder), settings.Redirect);

@@ -1,3 +1,4 @@
+using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using AmbientMesh.Cni.Node;
 using AmbientMesh.Kubernetes;
@@ -8,6 +9,8 @@ var (settings, problems) = AgentSettings.Read(Environment.GetEnvironmentVariable
 if (!LogFilter.TryParse(settings.LogFilter, out var filter, out var filterProblem)) problems = [.. problems, $"AGENT_LOG_LEVEL is '{settings.LogFilter}': {filterProblem}"];
 foreach (var problem in problems) Console.Error.WriteLine($"cni-node: {problem}");
 if (problems.Count > 0) return 2;
+// A kernel without IPv6 has no IPv6 traffic to redirect.
+if (!Socket.OSSupportsIPv6) settings = settings with { Redirect = settings.Redirect with { RedirectsIpv6 = false } };
 
 await using var output = new MeshLoggerProvider(Console.OpenStandardOutput(), LogLayout.Plain, filter!, TimeProvider.System, plainPrefix: "cni::");
 using var logs = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Trace).AddProvider(output));
