@@ -169,16 +169,13 @@ internal sealed class DaemonSetController(ClusterStore store, Action<string> rep
         var (current, ready, available, updated) = (0, 0, 0, 0);
         foreach (var node in nodes)
         {
-            if (!pods[node].Any()) continue;
+            // The oldest pod of a node speaks for it: a node is not renewed while its old pod is still there.
+            var pod = pods[node].OrderBy(p => p.Text("metadata", "creationTimestamp"), StringComparer.Ordinal).ThenBy(p => IsCurrent(p, hash)).FirstOrDefault();
+            if (pod is null) continue;
             current++;
-            if (pods[node].Any(p => p.IsReady() && !p.IsTerminating())) ready++;
-            foreach (var pod in pods[node])
-            {
-                if (!pod.IsAvailable(minimum, now, ref wait)) continue;
-                available++;
-                break;
-            }
-            if (pods[node].Any(p => IsCurrent(p, hash) && !p.IsTerminating())) updated++;
+            if (pod.IsReady()) ready++;
+            if (pod.IsAvailable(minimum, now, ref wait)) available++;
+            if (IsCurrent(pod, hash)) updated++;
         }
         store.ModifyStatus(Resources.DaemonSets, set.Namespace(), set.Name(), o =>
         {

@@ -58,7 +58,8 @@ public sealed class RunningContainer
     public bool Signal(int signal)
     {
         if (_initProcess == 0) return false;
-        if (signal != Syscalls.SignalKill) return Syscalls.Signal(_initProcess, signal);
+        // The first process of a pid namespace takes the others with it, at once; without one of its own each is ended.
+        if (signal != Syscalls.SignalKill || !Spec.HostPid) return Syscalls.Signal(_initProcess, signal);
         foreach (var process in _cgroups.Processes(_cgroupPath)) Syscalls.Signal(process, Syscalls.SignalKill);
         return true;
     }
