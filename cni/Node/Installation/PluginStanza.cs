@@ -9,6 +9,9 @@ internal static class PluginStanza
 {
     public const string PluginType = "istio-cni";
 
+    // Repeated names would be read differently by different readers, and fail here only later.
+    private static readonly JsonDocumentOptions s_strict = new() { AllowDuplicateProperties = false };
+
     /// <summary>The name of a list made of a single plugin's file.</summary>
     public const string ConvertedName = "k8s-pod-network";
 
@@ -70,7 +73,7 @@ internal static class PluginStanza
     {
         try
         {
-            if (JsonNode.Parse(text) is not JsonObject config) throw new FormatException("it is no JSON object");
+            if (JsonNode.Parse(text, null, s_strict) is not JsonObject config) throw new FormatException("it is no JSON object");
             if (config["plugins"] is JsonArray) return config;
             if ((string?)config["type"] is not { Length: > 0 }) throw new FormatException("it has neither plugins nor a type");
             var version = (string?)config["cniVersion"] ?? "0.3.1";

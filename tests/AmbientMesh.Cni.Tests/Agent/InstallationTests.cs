@@ -102,6 +102,8 @@ public sealed class InstallationTests : IDisposable
     [InlineData("{")]
     [InlineData("[]")]
     [InlineData("{}")]
+    [InlineData("""{"name":"a","name":"b","plugins":[{"type":"bridge"}]}""")]
+    [InlineData("""{"name":"a","plugins":[{"type":"bridge","type":"other"}]}""")]
     public void A_configuration_that_is_none_is_named_and_left_as_it_is(string text)
     {
         Write("10-net.conflist", text);
