@@ -1,5 +1,7 @@
+using System.Net;
 using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Kubernetes;
+using AmbientMesh.Linux;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
@@ -50,7 +52,7 @@ internal sealed class PeriodicVerification(
         LastRound = clock.GetUtcNow();
     }
 
-    private async Task VerifyAsync(Pod pod, IReadOnlyList<Linux.ProcessEntry> processes, IReadOnlyDictionary<System.Net.IPAddress, string> exempt, CancellationToken cancellationToken)
+    private async Task VerifyAsync(Pod pod, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<IPAddress, string> exempt, CancellationToken cancellationToken)
     {
         try
         {

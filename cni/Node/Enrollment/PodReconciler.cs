@@ -1,3 +1,4 @@
+using System.Net;
 using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
@@ -37,7 +38,7 @@ internal sealed class PodReconciler(
     /// <summary>Enrols a pod that is being started, by the plugin's call.</summary>
     /// <param name="inside">Taken over.</param>
     /// <exception cref="EnrollmentException">It cannot be; its start must fail.</exception>
-    public async Task EnrolStartingAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<System.Net.IPAddress> addresses, CancellationToken cancellationToken)
+    public async Task EnrolStartingAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
     {
         using var alone = await AloneAsync(pod.Key, cancellationToken);
         try
@@ -56,7 +57,7 @@ internal sealed class PodReconciler(
 
     /// <summary>Looks at an enrolled pod as if for the first time and repairs what differs.</summary>
     /// <returns>What was repaired; empty when nothing was.</returns>
-    public async Task<IReadOnlyList<string>> VerifyAsync(ObjectKey key, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<System.Net.IPAddress, string> exempt, CancellationToken cancellationToken)
+    public async Task<IReadOnlyList<string>> VerifyAsync(ObjectKey key, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<IPAddress, string> exempt, CancellationToken cancellationToken)
     {
         using var alone = await AloneAsync(key, cancellationToken);
         if (podCache.Get(key) is not { } pod || namespaces.Get("", key.Namespace) is not { } ns) return [];
@@ -106,7 +107,7 @@ internal sealed class PodReconciler(
         }
     }
 
-    private async Task EnrolFoundAsync(Pod pod, IReadOnlyList<System.Net.IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, CancellationToken cancellationToken)
+    private async Task EnrolFoundAsync(Pod pod, IReadOnlyList<IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, CancellationToken cancellationToken)
     {
         var inside = search.Find(pod.Metadata.Uid ?? "", addresses, processes)
             ?? throw new EnrollmentException("its network namespace was not found among the node's processes", canRetry: true);
@@ -137,7 +138,7 @@ internal sealed class PodReconciler(
         }
     }
 
-    private async Task<List<string>> FaultsAsync(Pod pod, IReadOnlyList<System.Net.IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<System.Net.IPAddress, string> exempt, CancellationToken cancellationToken)
+    private async Task<List<string>> FaultsAsync(Pod pod, IReadOnlyList<IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, IReadOnlyDictionary<IPAddress, string> exempt, CancellationToken cancellationToken)
     {
         var uid = pod.Metadata.Uid ?? "";
         if (pods.Get(uid) is not { Namespace: { } inside } record) return ["not enrolled"];
@@ -152,7 +153,7 @@ internal sealed class PodReconciler(
         if (!record.IsComplete && faults.Count == 0) faults.Add("enrolment incomplete");
         return faults;
 
-        bool IsExemptible(System.Net.IPAddress address) => probes.Covers(address);
+        bool IsExemptible(IPAddress address) => probes.Covers(address);
     }
 
     // Said once and then only when the reason is another one; the status shows it all the time.

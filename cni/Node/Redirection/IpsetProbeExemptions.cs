@@ -34,10 +34,10 @@ public sealed class IpsetProbeExemptions(NetworkNamespace? host, Iptables iptabl
         foreach (var (family, set, source) in Families)
         {
             if (await IpSets.ListAsync(host, set, cancellationToken) is null) return false;
-            var saved = (await iptables.SaveAsync(host, family, cancellationToken)).Split('\n');
-            if (Jumps(string.Join('\n', saved)).Count() != 1 || saved.Count(line => line.StartsWith($"-A {Chain} ", StringComparison.Ordinal)) != 1
-                || !saved.Any(line => line.Contains($"--match-set {set} dst", StringComparison.Ordinal) && line.Contains($"--to-source {source}", StringComparison.Ordinal)))
-                return false;
+            var saved = await iptables.SaveAsync(host, family, cancellationToken);
+            var ours = saved.Split('\n').Where(line => line.StartsWith($"-A {Chain} ", StringComparison.Ordinal)).ToList();
+            var isOurs = ours is [var rule] && rule.Contains($"--match-set {set} dst", StringComparison.Ordinal) && rule.Contains($"--to-source {source}", StringComparison.Ordinal);
+            if (!isOurs || Jumps(saved).Count() != 1) return false;
         }
         return true;
     }

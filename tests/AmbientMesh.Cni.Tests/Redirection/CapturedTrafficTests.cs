@@ -104,6 +104,8 @@ public class CapturedTrafficTests
         using var pod = await EnrolledAsync(backend);
         var probe = v6 ? Backends.Settings.ProbeAddressV6 : Backends.Settings.ProbeAddress;
         await pod.ShAsync(pod.Node, v6 ? $"ip -6 addr add {probe}/128 dev lo nodad" : $"ip addr add {probe}/32 dev lo");
+        // Node and pod find each other first: a neighbour asked for by the probe's address answers by a detour.
+        Assert.True(await ReachesAsync(pod.Node, pod.Pod, PodAddress(v6), RedirectSettings.HbonePort));
         using var app = Listen(pod.Pod, App);
         using var client = await ConnectAsync(pod.Node, PodAddress(v6), App, from: probe);
         Assert.NotNull(client);
