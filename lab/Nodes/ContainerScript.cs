@@ -15,7 +15,8 @@ internal static class ContainerScript
     public static string For(ContainerSpec spec, string workDirectory, string cgroupFolder)
     {
         var script = new StringBuilder();
-        script.AppendLine("set -e")
+        script.AppendLine("exec 2>&4 4>&-")   // the container's standard error, which the waiting shell has put aside
+            .AppendLine("set -e")
             .AppendLine($"echo 0 > {cgroupFolder}/cgroup.procs")
             .AppendLine($"W={workDirectory}")
             .AppendLine("mkdir -p $W/fs; mount -t tmpfs -o mode=755 container $W/fs; mkdir $W/fs/upper $W/fs/work $W/fs/root")

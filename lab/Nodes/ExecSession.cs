@@ -15,6 +15,9 @@ internal sealed class ExecSession : IExecSession
         if (!request.Stdin) process.StandardInput.Close();
         StandardOutput = request.Stdout ? process.StandardOutput.BaseStream : null;
         StandardError = request.Stderr ? process.StandardError.BaseStream : null;
+        // What nobody asked for is read all the same, or the command would wait for a reader.
+        if (!request.Stdout) _ = process.StandardOutput.BaseStream.CopyToAsync(Stream.Null);
+        if (!request.Stderr) _ = process.StandardError.BaseStream.CopyToAsync(Stream.Null);
         ExitCode = ExitAsync(process);
     }
 

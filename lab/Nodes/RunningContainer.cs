@@ -45,7 +45,7 @@ public sealed class RunningContainer
         Directory.CreateDirectory(folder);
         await File.WriteAllTextAsync($"{folder}/init.sh", ContainerScript.For(spec, work, cgroups.Make(cgroupPath)), cancellationToken);
         // The waiting shell turns death by a signal into an exit code (unshare --fork cannot do that for SIGKILL); its own remarks are not the container's.
-        var wait = Shell.Quote($"exec 4>&2 2>/dev/null; sh {work}/init.sh 2>&4 4>&-; exit $?");
+        var wait = Shell.Quote($"exec 4>&2 2>/dev/null; sh {work}/init.sh; exit $?");
         var process = HostCommand.Start(node.Enter("sh", "-c",
             $"exec {sandbox.EnterWords} unshare --mount --propagation slave {(spec.HostPid ? "" : "--pid ")}sh -c {wait}"));
         process.StandardInput.Close();

@@ -9,6 +9,8 @@ public sealed class ClusterTests(LabFixture lab) : IClassFixture<LabFixture>
     public async Task Pods_on_both_nodes_answer_by_service_address_and_name_over_both_families_and_a_pod_reaches_itself()
     {
         await lab.ApplyAsync("""
+            # one document after the other
+            ---
             {"apiVersion":"v1","kind":"Namespace","metadata":{"name":"web"}}
             ---
             {"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"web"},"spec":{"replicas":2,"selector":{"matchLabels":{"app":"web"}},
