@@ -15,7 +15,9 @@ internal enum Figure
     NewConnections,
     NewConnectionsOf16,
     ResidentIdle,
+    PrivateIdle,
     ResidentWith1000,
+    PrivateWith1000,
     AllocatedPerMegabyte,
 }
 
@@ -34,7 +36,9 @@ internal sealed record FigureInfo(string Title, string Unit, bool HigherIsBetter
         [Figure.NewConnections] = new("new connections, 1 client", "/s", true),
         [Figure.NewConnectionsOf16] = new("new connections, 16 clients", "/s", true),
         [Figure.ResidentIdle] = new("resident memory of both, idle", "MB", false),
+        [Figure.PrivateIdle] = new("of it private, not mapped from files", "MB", false),
         [Figure.ResidentWith1000] = new("resident memory of both, 1,000 connections", "MB", false),
+        [Figure.PrivateWith1000] = new("of it private", "MB", false),
         [Figure.AllocatedPerMegabyte] = new("managed memory allocated per MB relayed", "bytes", false),
     };
 }
@@ -48,13 +52,13 @@ internal sealed class Measurements(WayAcross way, LoadServer server, TimeSpan du
     public async Task<Dictionary<Figure, double>> TakeAsync(bool memory, CancellationToken cancellationToken)
     {
         var figures = new Dictionary<Figure, double>();
-        if (memory && way.Proxies.Count > 0) figures[Figure.ResidentIdle] = Resident();
+        if (memory && way.Proxies.Count > 0) TakeMemory(figures, Figure.ResidentIdle, Figure.PrivateIdle);
         await ThroughputAsync(figures, cancellationToken);
         figures[Figure.EightStreams] = await Task.Run(() => Flood(8).Rate, cancellationToken);
         await Task.Run(() => Latency(figures), cancellationToken);
         figures[Figure.NewConnections] = await Task.Run(() => _client.Connections(1, duration), cancellationToken);
         figures[Figure.NewConnectionsOf16] = await Task.Run(() => _client.Connections(16, duration), cancellationToken);
-        if (memory && way.Proxies.Count > 0) figures[Figure.ResidentWith1000] = await Task.Run(ResidentWith1000, cancellationToken);
+        if (memory && way.Proxies.Count > 0) await Task.Run(() => Hold1000(figures), cancellationToken);
         return figures;
     }
 
@@ -99,16 +103,21 @@ internal sealed class Measurements(WayAcross way, LoadServer server, TimeSpan du
         if (way.Proxies.Count > 0) figures[Figure.CpuPerRequest] = spent / times.Length * 1e6;
     }
 
-    private double ResidentWith1000()
+    private void Hold1000(Dictionary<Figure, double> figures)
     {
         var held = _client.Hold(1000);
-        var resident = Resident();
+        TakeMemory(figures, Figure.ResidentWith1000, Figure.PrivateWith1000);
         foreach (var socket in held) socket.Dispose();
-        return resident;
+    }
+
+    private void TakeMemory(Dictionary<Figure, double> figures, Figure resident, Figure anonymous)
+    {
+        var memory = way.Proxies.Select(p => p.Memory()).ToArray();
+        figures[resident] = memory.Sum(m => m.Resident) / Megabyte;
+        figures[anonymous] = memory.Sum(m => m.Anonymous) / Megabyte;
     }
 
     private double Cpu() => way.Proxies.Sum(p => p.CpuSeconds());
-    private double Resident() => way.Proxies.Sum(p => p.Memory().Resident) / Megabyte;
 
     /// <summary>Measuring for a time means waiting for it.</summary>
     private static void Pause(TimeSpan time) => Task.Delay(time, TimeProvider.System).Wait();
