@@ -32,6 +32,7 @@ internal sealed class OpenSslTransport(ITransport below, Session session) : TlsT
                     var count = await below.ReadAsync(session.Input.Rent(), cancellationToken);
                     if (count == 0) throw new IOException("the peer closed the connection during the handshake");
                     session.Input.Filled(count);
+                    await Task.Yield();   // the next step may cost a millisecond, which a socket engine's thread owes to the relays
                     break;
                 default:
                     throw new IOException(session.Error);
