@@ -63,7 +63,9 @@ public sealed class PodSandbox
         }
         catch
         {
-            cgroups.Remove(sandbox._cgroupPath);
+            ExecSession.KillTree(holder.Id);
+            sandbox._holder = holder;
+            await sandbox.RemoveAsync(CancellationToken.None);
             throw;
         }
         sandbox._holder = holder;

@@ -81,7 +81,17 @@ public sealed class RunningContainer
         var first = new TaskCompletionSource<string>(TaskCreationOptions.RunContinuationsAsynchronously);
         var output = Log.CopyAsync(_process.StandardOutput.BaseStream, "stdout", line => first.TrySetResult(line), CancellationToken.None);
         var error = Log.CopyAsync(_process.StandardError.BaseStream, "stderr", null, CancellationToken.None);
-        var line = await first.Task.WaitAsync(cancellationToken);
+        string line;
+        try
+        {
+            line = await first.Task.WaitAsync(cancellationToken);
+        }
+        catch (OperationCanceledException)
+        {
+            ExecSession.KillTree(_process.Id);   // what is half made would outlive its pod
+            await EndAsync(output, error);
+            throw;
+        }
         if (line == ContainerScript.Started)
         {
             StartedAt = _clock.GetUtcNow();

@@ -61,6 +61,29 @@ public sealed class LabLifecycleTests
     }
 
     [Fact]
+    public async Task A_foreign_ztunnel_runs_in_the_place_of_ours()
+    {
+        SkipWhereNoLabCanBe();
+        var name = LabFixture.NewName();
+        var foreign = Path.Combine(Path.GetTempPath(), $"foreign-{name}");
+        await File.WriteAllTextAsync(foreign, "#!/bin/sh\necho \"foreign $0 $*\"\n", Patience.Token);
+        try
+        {
+            var up = await LabFixture.LabAsync("up", "--name", name, "--nodes", "1", "--ztunnel", foreign);
+            Assert.True(up.Succeeded, up.Output + up.Error);
+            string[] kubectl = ["kubectl", "--kubeconfig", new LabPaths(name).Kubeconfig];
+            await HostCommand.CheckAsync([.. kubectl, "run", "zt", "--image=localhost/ambientmesh/ztunnel:dev", "--restart=Never", "--", "proxy", "ztunnel"], cancellationToken: Patience.Token);
+            await HostCommand.CheckAsync([.. kubectl, "wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/zt", "--timeout=50s"], cancellationToken: Patience.Token);
+            Assert.Equal("foreign /app/ztunnel proxy ztunnel\n", await HostCommand.CheckAsync([.. kubectl, "logs", "zt"], cancellationToken: Patience.Token));
+        }
+        finally
+        {
+            await LabFixture.LabAsync("down", "--name", name);
+            File.Delete(foreign);
+        }
+    }
+
+    [Fact]
     public async Task Without_root_one_line_says_so_and_nothing_is_changed()
     {
         Assert.SkipUnless(Syscalls.EffectiveUserId == 0, "Becomes an ordinary user from root.");
