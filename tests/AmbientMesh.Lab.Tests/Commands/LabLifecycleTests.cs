@@ -61,6 +61,63 @@ public sealed class LabLifecycleTests
     }
 
     [Fact]
+    public async Task A_node_without_a_CNI_list_is_not_ready_and_starts_only_pods_of_its_own_network()
+    {
+        SkipWhereNoLabCanBe();
+        var name = LabFixture.NewName();
+        try
+        {
+            Assert.True((await LabFixture.LabAsync("up", "--name", name, "--nodes", "1")).Succeeded);
+            string[] kubectl = ["kubectl", "--kubeconfig", new LabPaths(name).Kubeconfig];
+            await LabFixture.LabAsync("enter", "--name", name, "--node", "node-1", "--", "mv", "/etc/cni/net.d/10-mesh-lab.conflist", "/run/list");
+            await HostCommand.CheckAsync([.. kubectl, "wait", "--for=condition=Ready=False", "node/node-1", "--timeout=50s"], cancellationToken: Patience.Token);
+            Assert.Equal("container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized",
+                await HostCommand.CheckAsync([.. kubectl, "get", "node", "node-1", "-o", "jsonpath={.status.conditions[?(@.type==\"Ready\")].message}"], cancellationToken: Patience.Token));
+            foreach (var (pod, host) in ((string, string)[])[("plain", "false"), ("hosted", "true")])
+            {
+                await HostCommand.CheckAsync([.. kubectl, "run", pod, "--image=host/sleep", $"--overrides={{\"spec\":{{\"nodeName\":\"node-1\",\"hostNetwork\":{host}}}}}", "--", "1000"],
+                    cancellationToken: Patience.Token);
+            }
+            await HostCommand.CheckAsync([.. kubectl, "wait", "--for=condition=Ready", "pod/hosted", "--timeout=50s"], cancellationToken: Patience.Token);
+            Assert.Equal("Pending", await HostCommand.CheckAsync([.. kubectl, "get", "pod", "plain", "-o", "jsonpath={.status.phase}"], cancellationToken: Patience.Token));
+            await LabFixture.LabAsync("enter", "--name", name, "--node", "node-1", "--", "mv", "/run/list", "/etc/cni/net.d/10-mesh-lab.conflist");
+            await HostCommand.CheckAsync([.. kubectl, "wait", "--for=condition=Ready", "node/node-1", "pod/plain", "--timeout=50s"], cancellationToken: Patience.Token);
+        }
+        finally
+        {
+            await LabFixture.LabAsync("down", "--name", name);
+        }
+    }
+
+    [Fact]
+    public async Task Pods_deleted_while_they_start_leave_no_process_and_no_address()
+    {
+        SkipWhereNoLabCanBe();
+        var name = LabFixture.NewName();
+        try
+        {
+            Assert.True((await LabFixture.LabAsync("up", "--name", name, "--nodes", "1")).Succeeded);
+            string[] kubectl = ["kubectl", "--kubeconfig", new LabPaths(name).Kubeconfig];
+            for (var round = 0; round < 4; round++)
+            {
+                await HostCommand.CheckAsync([.. kubectl, "create", "deployment", "many", "--image=host/sleep", "--replicas=6", "--", "sleep", "1000"], cancellationToken: Patience.Token);
+                await HostCommand.CheckAsync([.. kubectl, "delete", "deployment", "many"], cancellationToken: Patience.Token);
+                await HostCommand.CheckAsync([.. kubectl, "delete", "pods", "--all", "--force", "--grace-period=0"], cancellationToken: Patience.Token);
+            }
+            using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
+            var cgroups = Cgroups.TryOpen(name)!;
+            while (cgroups.AllProcesses().Count > 0) await timer.WaitForNextTickAsync(Patience.Token);
+            var addresses = new DirectoryInfo($"{new LabPaths(name).Directory}/nodes/node-1/files/var/lib/cni/networks/mesh-lab");
+            while (addresses.EnumerateFiles("10.*").Any() || addresses.EnumerateFiles("fd*").Any()) await timer.WaitForNextTickAsync(Patience.Token);
+            Assert.Equal("0", (await LabFixture.LabAsync("enter", "--name", name, "--node", "node-1", "--", "sh", "-c", "ls /run/netns | wc -l")).Output.Trim());
+        }
+        finally
+        {
+            await LabFixture.LabAsync("down", "--name", name);
+        }
+    }
+
+    [Fact]
     public async Task A_foreign_ztunnel_runs_in_the_place_of_ours()
     {
         SkipWhereNoLabCanBe();
