@@ -12,6 +12,8 @@ public sealed record InformerOptions
     public TimeSpan WatchTimeout { get; init; } = TimeSpan.FromMinutes(5);
     public TimeSpan FirstBackoff { get; init; } = TimeSpan.FromMilliseconds(800);
     public TimeSpan MaxBackoff { get; init; } = TimeSpan.FromSeconds(30);
+    /// <summary>A kind the server does not serve (404) counts as listed and empty; it is asked for again until it is served. Otherwise an informer of it never syncs.</summary>
+    public bool MayBeAbsent { get; init; }
     public ILogger Log { get; init; } = NullLogger.Instance;
     /// <summary>A number from 0 to below 1, for jitter.</summary>
     public Func<double> Random { get; init; } = System.Random.Shared.NextDouble;
@@ -25,6 +27,7 @@ public sealed class Informer<T> where T : class
     private readonly ResourceClient<T> _client;
     private readonly InformerOptions _options;
     private readonly InformerCache<T> _cache;
+    private bool _isAbsent;
     private readonly TaskCompletionSource _synced = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public Informer(ResourceClient<T> client, InformerOptions? options = null)
@@ -104,6 +107,11 @@ public sealed class Informer<T> where T : class
             await WaitAsync(TimeSpan.FromMilliseconds(100 + 400 * _options.Random()), cancellationToken);
             return null;
         }
+        if (_options.MayBeAbsent && e.IsNotFound && version is null)
+        {
+            await WaitForKindAsync(backoff, cancellationToken);
+            return null;
+        }
         var wait = backoff.Next((e as KubernetesUnavailableException)?.RetryAfter);
         _options.Log.LogWarning("watching {Resource} failed, again in {Seconds:0.0} s: {Problem}", Type, wait.TotalSeconds, e.Message);
         await WaitAsync(wait, cancellationToken);
@@ -111,9 +119,21 @@ public sealed class Informer<T> where T : class
         return e is KubernetesRefusedException ? null : version;
     }
 
+    /// <summary>Notes that the kind is not there, at first as an empty list, and waits before the next attempt. What was known before it went stays: going away does not delete.</summary>
+    private Task WaitForKindAsync(Backoff backoff, CancellationToken cancellationToken)
+    {
+        if (!_isAbsent) _options.Log.LogInformation("{Resource} are not served; waiting for the kind to be installed", Type);
+        _isAbsent = true;
+        if (!HasSynced) _cache.Replace([], []);
+        _synced.TrySetResult();
+        return WaitAsync(backoff.Next(), cancellationToken);
+    }
+
     private async Task<string> ListAsync(CancellationToken cancellationToken)
     {
         var list = await _client.ListAsync(_options.Selection, cancellationToken);
+        if (_isAbsent) _options.Log.LogInformation("{Resource} are served now", Type);
+        _isAbsent = false;
         foreach (var unreadable in list.Unreadable) Report(unreadable);
         _cache.Replace(list.Items, list.Unreadable);
         _synced.TrySetResult();
