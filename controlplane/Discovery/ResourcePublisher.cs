@@ -19,6 +19,7 @@ public sealed class ResourcePublisher : IDisposable
     private readonly Debouncer _debouncer;
     private readonly HashSet<string> _changedAddresses = [];        // used on the loop only
     private readonly HashSet<string> _changedAuthorizations = [];   // same
+    private List<string> _retiring = [];                            // same; policies to take back with the next publication
     private bool _isOpen;                                           // same
     private volatile Publication _last = new(0, 0, TimeSpan.Zero, TimeSpan.Zero);
 
@@ -60,16 +61,21 @@ public sealed class ResourcePublisher : IDisposable
 
     private void Publish(TimeSpan waited)
     {
-        if (_last.Number > 0 && _changedAddresses.Count == 0 && _changedAuthorizations.Count == 0) return;   // an earlier publication took the change along
+        if (_last.Number > 0 && _changedAddresses.Count == 0 && _changedAuthorizations.Count == 0 && _retiring.Count == 0) return;   // an earlier publication took the change along
         var begun = _clock.GetTimestamp();
-        var (policies, removedPolicies) = Take(_changedAuthorizations, _mesh.Authorizations);
-        Authorizations.Update(policies.Select(p => XdsResource.Create(TypeUrls.Authorization, $"{p.Namespace}/{p.Name}", p, versioned: false)), removedPolicies);
+        var movesAddresses = _changedAddresses.Count > 0;
+        var (policies, gone) = Take(_changedAuthorizations, _mesh.Authorizations);
+        // A policy outlives the workloads' naming of it by one publication: removed first, it would leave them unprotected until they name its successor.
+        var removedPolicies = movesAddresses ? _retiring : [.. _retiring, .. gone];
+        _retiring = movesAddresses ? gone : [];
+        Authorizations.Update(policies.Select(p => XdsResource.Create(TypeUrls.Authorization, $"{p.Namespace}/{p.Name}", p, versioned: false)), removedPolicies.Where(name => !_mesh.Authorizations.TryFind(name, out _)));
         var (addresses, removed) = Take(_changedAddresses, _mesh.Addresses);
         Addresses.Update(addresses.Select(AddressResource), removed);
         Workloads.Update(addresses.Where(a => a.Message.Workload is not null).Select(WorkloadResource), removed);
         var now = _clock.GetTimestamp();
         _last = new Publication(_last.Number + 1, now, waited, _clock.GetElapsedTime(begun, now));
         Published?.Invoke(_last);
+        if (_retiring.Count > 0) _debouncer.Changed();
     }
 
     private static (List<TValue> Present, List<string> Gone) Take<TValue>(HashSet<string> changed, Collection<string, TValue> from) where TValue : class

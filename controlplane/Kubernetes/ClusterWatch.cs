@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using AmbientMesh.Kubernetes;
 using Microsoft.Extensions.Logging;
 
@@ -7,6 +8,9 @@ namespace AmbientMesh.ControlPlane.Kubernetes;
 /// <remarks>Subscribe and add indexes before <see cref="RunAsync"/>. A kind that cannot be watched is retried for ever; the others are not disturbed.</remarks>
 public sealed class ClusterWatch
 {
+    /// <summary>How often at least the API server is asked for a policy kind it does not serve yet.</summary>
+    private static readonly TimeSpan AbsentKindRetry = TimeSpan.FromSeconds(5);
+
     private readonly (Func<CancellationToken, Task> Run, Func<bool> HasSynced, Func<CancellationToken, Task> Synced, string Kind)[] _all;
 
     public ClusterWatch(KubernetesClient client, ILoggerFactory logs)
@@ -18,7 +22,10 @@ public sealed class ClusterWatch
         EndpointSlices = new Informer<EndpointSlice>(client.Of<EndpointSlice>(), options);
         Pods = new Informer<Pod>(client.Of<Pod>(), options);
         ServiceAccounts = new Informer<ServiceAccount>(client.Of<ServiceAccount>(), options);
-        _all = [Part(Namespaces), Part(Nodes), Part(Services), Part(EndpointSlices), Part(Pods), Part(ServiceAccounts)];
+        var optional = options with { MayBeAbsent = true, MaxBackoff = AbsentKindRetry };
+        AuthorizationPolicies = new Informer<JsonObject>(client.Of(PolicyKinds.AuthorizationPolicy), optional);
+        PeerAuthentications = new Informer<JsonObject>(client.Of(PolicyKinds.PeerAuthentication), optional);
+        _all = [Part(Namespaces), Part(Nodes), Part(Services), Part(EndpointSlices), Part(Pods), Part(ServiceAccounts), Part(AuthorizationPolicies), Part(PeerAuthentications)];
     }
 
     public Informer<Namespace> Namespaces { get; }
@@ -27,6 +34,10 @@ public sealed class ClusterWatch
     public Informer<EndpointSlice> EndpointSlices { get; }
     public Informer<Pod> Pods { get; }
     public Informer<ServiceAccount> ServiceAccounts { get; }
+    /// <summary>Empty while the kind is not installed.</summary>
+    public Informer<JsonObject> AuthorizationPolicies { get; }
+    /// <inheritdoc cref="AuthorizationPolicies"/>
+    public Informer<JsonObject> PeerAuthentications { get; }
 
     /// <summary>Every kind was listed once.</summary>
     public bool HasSynced => _all.All(part => part.HasSynced());

@@ -21,6 +21,7 @@ public sealed class ControlPlaneMetrics
     private readonly Histogram _snapshot;
     private readonly HistogramFamily _size;
     private readonly Gauge _services;
+    private readonly GaugeFamily _policies;
 
     public ControlPlaneMetrics(MetricRegistry registry)
     {
@@ -37,6 +38,7 @@ public sealed class ControlPlaneMetrics
         _snapshot = registry.Histogram("pilot_pushcontext_init_seconds", "Time in seconds to make a snapshot of what changed.", TimeBuckets).With();
         _size = registry.Histogram("pilot_xds_config_size_bytes", "Bytes of one response.", SizeBuckets, "type");
         _services = registry.Gauge("pilot_services", "Services known.");
+        _policies = registry.Gauge("ambientmesh_policies", "Policy objects by kind and by what became of them: accepted, partial or refused.", "kind", "outcome");
     }
 
     public MetricRegistry Registry { get; }
@@ -74,6 +76,9 @@ public sealed class ControlPlaneMetrics
 
     /// <summary>An object of the API server was seen to change.</summary>
     public void Updated(string resource) => _updates.With(resource).Add();
+
+    /// <summary>So many more (or fewer) policies of this kind have this outcome.</summary>
+    public void Policies(string kind, string outcome, int change) => _policies.With(kind, outcome).Add(change);
 
     public void Services(int count) => _services.Set(count);
 }

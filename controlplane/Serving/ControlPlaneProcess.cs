@@ -84,6 +84,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             metrics.Triggered("ambient", publication.Waited, publication.Took);
             metrics.Services(mesh.TranslatedServices.Count);
         };
+        var reports = new PolicyReports(mesh.Policies, metrics, logs.CreateLogger("AmbientMesh.ControlPlane.Policy"));
         var watch = new ClusterWatch(client, logs);
         var pods = new PodsOnNodes(watch.Pods);
         var feed = new MeshFeed(watch, mesh, loop, metrics, () =>
@@ -100,7 +101,8 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             callers, Authority, pods, settings.TrustedNodeAccounts, new CertificateMetrics(Metrics, () => Authority.Current, clock), clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
         var serving = new ServingCertificate(Authority, ServingCertificate.NamesOf(settings.SystemNamespace, settings.Revision, settings.CustomHosts));
         var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"));
-        var duties = new LeaderDuties(client, settings.SystemNamespace, settings.PodName, [roots.RunAsync], logs);
+        var statuses = new PolicyStatusWriting(client, reports, logs.CreateLogger("AmbientMesh.ControlPlane.Policy"));
+        var duties = new LeaderDuties(client, settings.SystemNamespace, settings.PodName, [roots.RunAsync, statuses.RunAsync], logs);
 
         // Discovery.
         var discoveryLog = logs.CreateLogger("AmbientMesh.ControlPlane.Discovery");
@@ -182,7 +184,15 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         var trustDomain = settings.TrustDomain ?? configuration.TrustDomain ?? MeshScope.DefaultTrustDomain;
         if (!SpiffeId.TryParse(new SpiffeId(trustDomain, "ns", "sa").ToString(), out _, out var problem))
             throw new FormatException($"The trust domain '{trustDomain}' (TRUST_DOMAIN, or trustDomain in ConfigMap {settings.SystemNamespace}/{MeshConfiguration.ConfigMapName}) cannot be used: {problem}.");
-        return new MeshScope { ClusterId = settings.ClusterId, TrustDomain = trustDomain, DomainSuffix = settings.DomainSuffix, SystemNamespace = settings.SystemNamespace };
+        return new MeshScope
+        {
+            ClusterId = settings.ClusterId,
+            TrustDomain = trustDomain,
+            DomainSuffix = settings.DomainSuffix,
+            SystemNamespace = settings.SystemNamespace,
+            RootNamespace = configuration.RootNamespace ?? settings.SystemNamespace,
+            SendsDryRunPolicies = settings.SendsDryRunPolicies,
+        };
     }
 
     private static SigningAuthorityOptions AuthorityOptions(ControlPlaneSettings settings, MeshScope scope) => new()

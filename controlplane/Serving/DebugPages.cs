@@ -82,6 +82,8 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         json.WriteNumber("pods", mesh.Pods.Count);
         json.WriteNumber("services", mesh.Services.Count);
         json.WriteNumber("endpointslices", mesh.EndpointSlices.Count);
+        json.WriteNumber("authorizationpolicies", mesh.Policies.AuthorizationPolicies.Count);
+        json.WriteNumber("peerauthentications", mesh.Policies.PeerAuthentications.Count);
         json.WriteNumber("addresses", mesh.Addresses.Count);
         json.WriteNumber("authorizations", mesh.Authorizations.Count);
         json.WriteNumber("pod_computations", mesh.PodWorkloads.Computations);

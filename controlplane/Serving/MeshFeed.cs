@@ -27,12 +27,14 @@ public sealed class MeshFeed
         Feed(watch.Services, mesh.Services);
         Feed(watch.EndpointSlices, mesh.EndpointSlices);
         Feed(watch.Pods, mesh.Pods);
+        Feed(watch.AuthorizationPolicies, mesh.Policies.AuthorizationPolicies);
+        Feed(watch.PeerAuthentications, mesh.Policies.PeerAuthentications);
     }
 
     /// <summary>Runs until cancelled.</summary>
     public Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(_feeds.Select(feed => feed(cancellationToken)));
 
-    private void Feed<T>(Informer<T> informer, SourceCollection<ObjectKey, T> source) where T : KubernetesObject
+    private void Feed<T>(Informer<T> informer, SourceCollection<ObjectKey, T> source) where T : class
     {
         var resource = informer.Type.Plural;
         _outstanding++;

@@ -38,6 +38,9 @@ public sealed record ControlPlaneSettings
     /// <summary>PILOT_ENABLE_AMBIENT: serve nodes of type ztunnel. On, since nothing else is served.</summary>
     public bool ServesAmbient { get; init; } = true;
 
+    /// <summary>AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: send policies annotated as dry run, for ztunnel to judge and log.</summary>
+    public bool SendsDryRunPolicies { get; init; }
+
     /// <summary>PILOT_DEBOUNCE_AFTER: quiet time before a change is pushed.</summary>
     public TimeSpan DebounceQuiet { get; init; } = TimeSpan.FromMilliseconds(100);
     /// <summary>PILOT_DEBOUNCE_MAX: the longest a change waits while others keep coming; not shorter than <see cref="DebounceQuiet"/>.</summary>

@@ -45,6 +45,7 @@ internal sealed class SettingsReader
         AuthenticatePlaintextDiscovery = Boolean("XDS_AUTH_PLAINTEXT", _default.AuthenticatePlaintextDiscovery),
         CheckDiscoveryIdentity = Boolean("PILOT_ENABLE_XDS_IDENTITY_CHECK", _default.CheckDiscoveryIdentity),
         ServesAmbient = Boolean("PILOT_ENABLE_AMBIENT", _default.ServesAmbient),
+        SendsDryRunPolicies = Boolean("AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY", _default.SendsDryRunPolicies),
         DebounceQuiet = Duration("PILOT_DEBOUNCE_AFTER", _default.DebounceQuiet),
         DebounceMax = Duration("PILOT_DEBOUNCE_MAX", _default.DebounceMax),
         MaxStreamsPerSecond = Number("PILOT_MAX_REQUESTS_PER_SECOND", _default.MaxStreamsPerSecond),

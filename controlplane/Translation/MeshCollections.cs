@@ -1,4 +1,5 @@
 using AmbientMesh.ControlPlane.Collections;
+using AmbientMesh.ControlPlane.Translation.Policy;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Protocol.Security;
 
@@ -6,7 +7,7 @@ namespace AmbientMesh.ControlPlane.Translation;
 
 /// <summary>From Kubernetes objects to mesh resources: the sources, what follows from what, and the two results that are served.</summary>
 /// <remarks>
-/// A pod's workload depends on the pod, its node's locality, the cluster's network and the services that select its labels; on nothing else.
+/// A pod's workload depends on the pod, its node's locality, the cluster's network and the services and policies that select its labels or reach its namespace; on nothing else.
 /// Belongs to the thread of its graph.
 /// </remarks>
 public sealed class MeshCollections
@@ -25,6 +26,7 @@ public sealed class MeshCollections
         Services = Source<Service>(graph);
         EndpointSlices = Source<EndpointSlice>(graph);
         Pods = Source<Pod>(graph);
+        Policies = new PolicyCollections(graph, scope);
 
         _networks = Namespaces.Map("networks", ns => ns.Key, (_, ns) => ns.Name == scope.SystemNamespace ? ClusterNetwork.Of(ns) : null);
         _localities = Nodes.Map("localities", node => node.Key, (_, node) => NodeLocality.Of(node));
@@ -37,7 +39,6 @@ public sealed class MeshCollections
         EndpointWorkloads = EndpointSlices.MapMany("endpoint workloads", (MeshAddress a) => a.Name, OfSlice);
         var services = TranslatedServices.MapMany("service addresses", (MeshAddress a) => a.Name, (_, service) => [MeshAddress.Of(service.Message)]);
         Addresses = new UnionCollection<string, MeshAddress>(graph, "addresses", [PodWorkloads, EndpointWorkloads, services]);
-        Authorizations = new SourceCollection<string, Authorization>(graph, "authorizations");
     }
 
     public SourceCollection<ObjectKey, Namespace> Namespaces { get; }
@@ -45,6 +46,9 @@ public sealed class MeshCollections
     public SourceCollection<ObjectKey, Service> Services { get; }
     public SourceCollection<ObjectKey, EndpointSlice> EndpointSlices { get; }
     public SourceCollection<ObjectKey, Pod> Pods { get; }
+
+    /// <summary>AuthorizationPolicies and PeerAuthentications, and what follows from them.</summary>
+    public PolicyCollections Policies { get; }
 
     internal DerivedCollection<ObjectKey, Service, ObjectKey, TranslatedService> TranslatedServices { get; }
     internal DerivedCollection<ObjectKey, Pod, string, MeshAddress> PodWorkloads { get; }
@@ -54,7 +58,7 @@ public sealed class MeshCollections
     public Collection<string, MeshAddress> Addresses { get; }
 
     /// <summary>Everything of type <c>istio.security.Authorization</c>, by <c>namespace/name</c>.</summary>
-    public SourceCollection<string, Authorization> Authorizations { get; }
+    public Collection<string, Authorization> Authorizations => Policies.Authorizations;
 
     private static SourceCollection<ObjectKey, T> Source<T>(CollectionGraph graph) where T : KubernetesObject, IResource<T> =>
         new(graph, T.Type.Plural, SameVersion<T>.Instance);
@@ -69,7 +73,9 @@ public sealed class MeshCollections
         if (!PodTranslation.IsWorkload(pod)) return [];
         var node = pod.Spec.NodeName is { Length: > 0 } name ? context.Get(_localities, new ObjectKey("", name)) : null;
         var services = SelectedBy(context, pod).Concat(ListedBy(context, pod)).OrderBy(s => s.Key);
-        return [MeshAddress.Of(PodTranslation.Translate(_scope, Network(context), pod, node, services))];
+        var workload = PodTranslation.Translate(_scope, Network(context), pod, node, services);
+        workload.AuthorizationPolicies.Add(Policies.NamedBy(context, pod.Namespace, pod.Metadata.Labels));
+        return [MeshAddress.Of(workload)];
     }
 
     // Each service is indexed under one term of its selector, which a selected pod must carry: so looking under the pod's own labels finds them all.

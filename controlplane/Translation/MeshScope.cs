@@ -17,6 +17,12 @@ public sealed record MeshScope
     /// <summary>The control plane's own namespace, whose label names the network of this cluster.</summary>
     public string SystemNamespace { get; init; } = "istio-system";
 
+    /// <summary>Policies without a selector in this namespace are mesh-wide; the system namespace unless MeshConfig says otherwise.</summary>
+    public string RootNamespace { get => field ?? SystemNamespace; init; }
+
+    /// <summary>Ztunnels are sent policies marked as dry run.</summary>
+    public bool SendsDryRunPolicies { get; init; }
+
     /// <summary>The trust domain as a workload carries it: empty for the default (reference 4.8).</summary>
     public string WireTrustDomain => TrustDomain == DefaultTrustDomain ? "" : TrustDomain;
 

@@ -2,7 +2,6 @@ using AmbientMesh.ControlPlane.Collections;
 using AmbientMesh.ControlPlane.Discovery;
 using AmbientMesh.ControlPlane.Tests.Translation;
 using AmbientMesh.Kubernetes;
-using AmbientMesh.Protocol.Security;
 
 namespace AmbientMesh.ControlPlane.Tests.Discovery;
 
@@ -74,11 +73,11 @@ public sealed class ResourcePublisherTests : IAsyncDisposable
     public async Task An_authorization_is_published_without_a_version_and_taken_back()
     {
         _loop.PostRead(_publisher.Open);
-        _loop.Post(() => _world.Mesh.Authorizations.Set("shop/deny", new Authorization { Name = "deny", Namespace = "shop" }));
+        _loop.Post(() => _world.Mesh.Policies.AuthorizationPolicies.Set(new ObjectKey("shop", "deny"), (System.Text.Json.Nodes.JsonObject)System.Text.Json.Nodes.JsonNode.Parse("""{"metadata":{"namespace":"shop","name":"deny"},"spec":{}}""")!));
         await SettledAsync();
         await PassAsync(100);
         Assert.Equal("", _publisher.Authorizations.Current.Resources["shop/deny"].Version);
-        _loop.Post(() => _world.Mesh.Authorizations.Remove("shop/deny"));
+        _loop.Post(() => _world.Mesh.Policies.AuthorizationPolicies.Remove(new ObjectKey("shop", "deny")));
         await SettledAsync();
         await PassAsync(100);
         Assert.Empty(_publisher.Authorizations.Current.Resources);

@@ -28,6 +28,9 @@ internal sealed partial class FakeCluster : IAsyncDisposable
     /// <summary>Lists of this resource are not answered until the task completes.</summary>
     public (string Resource, Task Until)? HoldsLists { get; set; }
 
+    /// <summary>Kinds that are not installed: they are answered with 404.</summary>
+    public HashSet<string> Unserved { get; } = [];
+
     /// <summary>Token reviews are answered with 503.</summary>
     public bool FailsReviews { get; set; }
 
@@ -103,7 +106,12 @@ internal sealed partial class FakeCluster : IAsyncDisposable
         _folder?.Delete(recursive: true);
     }
 
-    private JsonObject Put(string resource, JsonObject item)
+    public void Install(string resource)
+    {
+        lock (_gate) Unserved.Remove(resource);
+    }
+
+    public JsonObject Put(string resource, JsonObject item)
     {
         lock (_gate)
         {
@@ -134,8 +142,11 @@ internal sealed partial class FakeCluster : IAsyncDisposable
         var path = ResourcePath().Match(http.Request.Path.Value!);
         var (ns, resource, name) = (path.Groups["ns"].Value, path.Groups["resource"].Value, path.Groups["name"].Value);
         var body = await ReadAsync(http);
+        bool isServed;
+        lock (_gate) isServed = !Unserved.Contains(resource);
         var answer = (http.Request.Method, name) switch
         {
+            _ when !isServed => Problem(404, "NotFound"),
             ("GET", "") when http.Request.Query["watch"].ToString() is "1" or "true" => null,
             ("GET", "") => await ListAsync(resource),
             ("GET", _) => Find(resource, ns, name),
@@ -145,7 +156,7 @@ internal sealed partial class FakeCluster : IAsyncDisposable
             ("PATCH", _) when Find(resource, ns, name) is { } present => Put(resource, Merge(present.DeepClone().AsObject(), body!)),
             _ => Problem(404, "NotFound", name, resource),
         };
-        if (http.Request.Method == "GET" && name.Length == 0 && answer is null) await WatchAsync(http, resource);
+        if (http.Request.Method == "GET" && name.Length == 0 && answer is null && isServed) await WatchAsync(http, resource);
         else await WriteAsync(http, answer ?? Problem(404, "NotFound", name, resource));
     }
 
@@ -242,6 +253,6 @@ internal sealed partial class FakeCluster : IAsyncDisposable
         await http.Response.Body.WriteAsync(Encoding.UTF8.GetBytes(answer.ToJsonString()), http.RequestAborted);
     }
 
-    [GeneratedRegex("^/(api/v1|apis/[^/]+/[^/]+)(/namespaces/(?<ns>[^/]+))?/(?<resource>[^/]+)(/(?<name>[^/]+))?$")]
+    [GeneratedRegex("^/(api/v1|apis/[^/]+/[^/]+)(/namespaces/(?<ns>[^/]+))?/(?<resource>[^/]+)(/(?<name>[^/]+?)(/status)?)?$")]
     private static partial Regex ResourcePath();
 }

@@ -11,11 +11,14 @@ namespace AmbientMesh.ControlPlane.Tests.Translation;
 internal static class KubernetesObjects
 {
     /// <summary>The objects of a file of YAML documents.</summary>
-    public static IReadOnlyList<KubernetesObject> OfYaml(string text)
+    public static IReadOnlyList<KubernetesObject> OfYaml(string text) => [.. JsonOfYaml(text).Select(json => Typed(json))];
+
+    /// <summary>The documents of a YAML file as JSON.</summary>
+    public static IReadOnlyList<JsonObject> JsonOfYaml(string text)
     {
         var yaml = new YamlStream();
         yaml.Load(new StringReader(text));
-        return [.. yaml.Documents.Select(d => Typed((JsonObject)Convert(d.RootNode)!))];
+        return [.. yaml.Documents.Select(d => (JsonObject)Convert(d.RootNode)!)];
     }
 
     /// <summary>The objects in every successful JSON answer of a recording; those of lists one by one, other kinds left out.</summary>
@@ -42,7 +45,7 @@ internal static class KubernetesObjects
 
     private static bool IsKnown(string kind) => kind is "Namespace" or "Node" or "Pod" or "Service" or "EndpointSlice";
 
-    private static KubernetesObject Typed(JsonObject json, string? kind = null) => (kind ?? (string?)json["kind"]) switch
+    public static KubernetesObject Typed(JsonObject json, string? kind = null) => (kind ?? (string?)json["kind"]) switch
     {
         "Namespace" => json.Deserialize(KubernetesJson.Of<Namespace>())!,
         "Node" => json.Deserialize(KubernetesJson.Of<Node>())!,

@@ -1,0 +1,111 @@
+using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Collections;
+using AmbientMesh.ControlPlane.Kubernetes;
+using AmbientMesh.Kubernetes;
+using AmbientMesh.Protocol.Security;
+
+namespace AmbientMesh.ControlPlane.Translation.Policy;
+
+/// <summary>From AuthorizationPolicies and PeerAuthentications to what ztunnel enforces, what each workload names, and what each object's author is told.</summary>
+/// <remarks>Belongs to the thread of its graph.</remarks>
+public sealed class PolicyCollections
+{
+    private readonly MeshScope _scope;
+    private readonly DerivedCollection<ObjectKey, JsonObject, ObjectKey, PeerAuthenticationRule> _peerRules;
+    private readonly Index<PolicyTerm, ObjectKey, TranslatedPolicy> _policiesByTerm;
+    private readonly Index<PolicyTerm, ObjectKey, PeerAuthenticationRule> _peerRulesByTerm;
+    private readonly Index<string, ObjectKey, PeerAuthenticationRule> _wideByNamespace;
+
+    internal PolicyCollections(CollectionGraph graph, MeshScope scope)
+    {
+        _scope = scope;
+        AuthorizationPolicies = new(graph, PolicyKinds.AuthorizationPolicy.Plural, SamePolicyVersion.Instance);
+        PeerAuthentications = new(graph, PolicyKinds.PeerAuthentication.Plural, SamePolicyVersion.Instance);
+
+        var policies = AuthorizationPolicies.Map("translated policies", GenericObjects.KeyOf, (_, policy) => AuthorizationTranslation.Translate(scope, policy));
+        _policiesByTerm = policies.IndexBy("by selector", p => p.Message is null ? [] : TermsOf(p.Selector, p.Key.Namespace == scope.RootNamespace ? "" : p.Key.Namespace));
+        _peerRules = PeerAuthentications.Map("peer authentication rules", GenericObjects.KeyOf, (_, policy) => PeerAuthenticationRule.Of(policy));
+        _peerRulesByTerm = _peerRules.IndexBy("by selector", rule => TermsOf(rule.Selector, rule.Key.Namespace));
+        _wideByNamespace = _peerRules.IndexBy("without selector", rule => rule.Selector.IsEmpty ? new[] { rule.Key.Namespace } : []);
+
+        var written = policies.MapMany("written authorizations", (Authorization a) => NameOf(a), (_, policy) => policy.Message is { } message ? [message] : []);
+        var converted = _peerRules.MapMany("converted authorizations", (Authorization a) => NameOf(a), Converted);
+        Authorizations = new UnionCollection<string, Authorization>(graph, "authorizations", [written, converted]);
+
+        AuthorizationPolicyReports = AuthorizationPolicies.Map("authorization policy reports", GenericObjects.KeyOf, ReportOnPolicy);
+        PeerAuthenticationReports = PeerAuthentications.Map("peer authentication reports", GenericObjects.KeyOf, ReportOnPeerRule);
+    }
+
+    public SourceCollection<ObjectKey, JsonObject> AuthorizationPolicies { get; }
+    public SourceCollection<ObjectKey, JsonObject> PeerAuthentications { get; }
+
+    /// <summary>Everything of type <c>istio.security.Authorization</c>, by <c>namespace/name</c>.</summary>
+    public Collection<string, Authorization> Authorizations { get; }
+
+    /// <summary>One for each AuthorizationPolicy.</summary>
+    public Collection<ObjectKey, PolicyReport> AuthorizationPolicyReports { get; }
+
+    /// <summary>One for each PeerAuthentication.</summary>
+    public Collection<ObjectKey, PolicyReport> PeerAuthenticationReports { get; }
+
+    /// <summary>The policies a workload names, beside those that reach it by their scope; in order.</summary>
+    internal IEnumerable<string> NamedBy(FetchContext context, string ns, IReadOnlyDictionary<string, string> labels)
+    {
+        var selected = labels
+            .SelectMany(label => new[] { new PolicyTerm(ns, label.Key, label.Value), new PolicyTerm("", label.Key, label.Value) })
+            .SelectMany(term => context.Lookup(_policiesByTerm, term, policy => policy.Selector.Selects(labels)))
+            .Select(policy => policy.ResourceName);
+        var own = PeerAuthenticationRule.Oldest(labels.SelectMany(label => context.Lookup(_peerRulesByTerm, new PolicyTerm(ns, label.Key, label.Value), rule => rule.Selector.Selects(labels))));
+        return selected.Concat(PeerAuthenticationConversion.NamedBy(_scope.RootNamespace, IsStrict(context, ns), own)).Order(StringComparer.Ordinal);
+    }
+
+    private bool IsStrict(FetchContext context, string ns) => PeerAuthenticationConversion.IsStrict(
+        PeerAuthenticationRule.Oldest(context.Lookup(_wideByNamespace, _scope.RootNamespace)),
+        ns == _scope.RootNamespace ? null : PeerAuthenticationRule.Oldest(context.Lookup(_wideByNamespace, ns)));
+
+    // Each object brings the static policy along: it is there as soon as one of them is.
+    private IEnumerable<Authorization> Converted(FetchContext context, PeerAuthenticationRule rule)
+    {
+        yield return PeerAuthenticationConversion.StaticStrictPolicy(_scope.RootNamespace);
+        if (rule.Ports.Count > 0 && PeerAuthenticationConversion.Convert(_scope.RootNamespace, IsStrict(context, rule.Key.Namespace), rule) is { } converted) yield return converted;
+    }
+
+    private PolicyReport ReportOnPolicy(FetchContext context, JsonObject policy)
+    {
+        try
+        {
+            return PolicyReport.Of(PolicyKinds.AuthorizationPolicy, policy, AuthorizationTranslation.Translate(_scope, policy).Verdict);
+        }
+        catch (FormatException problem)
+        {
+            return PolicyReport.Of(PolicyKinds.AuthorizationPolicy, policy, Invalid(problem));
+        }
+    }
+
+    private PolicyReport ReportOnPeerRule(FetchContext context, JsonObject policy)
+    {
+        try
+        {
+            return PolicyReport.Of(PolicyKinds.PeerAuthentication, policy, VerdictOn(context, PeerAuthenticationRule.Of(policy)));
+        }
+        catch (FormatException problem)
+        {
+            return PolicyReport.Of(PolicyKinds.PeerAuthentication, policy, Invalid(problem));
+        }
+    }
+
+    private PolicyVerdict VerdictOn(FetchContext context, PeerAuthenticationRule rule)
+    {
+        var oldest = rule.Selector.IsEmpty ? PeerAuthenticationRule.Oldest(context.Lookup(_wideByNamespace, rule.Key.Namespace)) : rule;
+        if (oldest is not null && oldest.Key != rule.Key) return PolicyVerdict.NotSent("Overruled", $"PeerAuthentication {oldest.Key} is older and counts for the whole namespace.");
+        return rule.Ports.Count > 0 && rule.Key.Namespace == _scope.RootNamespace
+            ? PolicyVerdict.Of([.. rule.Notes, "portLevelMtls is not enforced port by port in the root namespace: a STRICT port makes the whole workload strict."])
+            : PolicyVerdict.Of(rule.Notes);
+    }
+
+    private static PolicyVerdict Invalid(FormatException problem) => PolicyVerdict.NotSent("Invalid", $"{problem.Message} Its last valid version, if there was one, stays in force.");
+
+    private static string NameOf(Authorization message) => $"{message.Namespace}/{message.Name}";
+
+    private static IEnumerable<PolicyTerm> TermsOf(WorkloadSelector selector, string ns) => selector.Term is { } term ? [new PolicyTerm(ns, term.Key, term.Value)] : [];
+}
