@@ -112,7 +112,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private async Task RunAsync(CancellationToken cancellationToken)
     {
         var watch = new PolicyWatch(Mesh, Contexts, _loggers.CreateLogger("ztunnel::proxy::connection_manager"));
-        List<Task> tasks = [watch.RunAsync(cancellationToken), SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken)];
+        List<Task> tasks = [watch.RunAsync(cancellationToken), SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken), IdleTrim.RunAsync(_clock, cancellationToken)];
         if (_revocations is not null) tasks.Add(_revocations.RunAsync(RevokeAsync, cancellationToken));
         if (Discovery is not null)
         {
