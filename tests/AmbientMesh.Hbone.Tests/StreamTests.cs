@@ -127,6 +127,42 @@ public class StreamTests
     }
 
     [Fact]
+    [Scenario("T-13")]
+    public async Task Bytes_sent_before_the_answer_are_kept_for_an_accepted_request_and_dropped_for_a_refused_one()
+    {
+        var (server, peer) = await RawPeer.ToServerAsync(new HboneOptions { ConnectionWindowBytes = 65535, StreamWindowBytes = 65535 }, greet: false);
+        await peer.GreetAsync();
+        for (var stream = 1; stream < 80; stream += 2)
+        {
+            // Forty times 16 KB are ten times the connection's window: what is dropped must be credited.
+            await peer.ConnectAsync(stream);
+            await peer.FrameAsync(FrameType.Data, FrameFlags.None, stream, new byte[16384]);
+            (await server.NextAsync()).Reject(401);
+            Assert.Equal("401", peer.Decode(await peer.HeadersOfAsync(stream))[0].Value);
+        }
+        await peer.ConnectAsync(81);
+        await peer.FrameAsync(FrameType.Data, FrameFlags.EndStream, 81, 1, 2, 3);
+        Assert.Equal([1, 2, 3], await (await server.NextAsync()).Accept().ReadToEndAsync());
+    }
+
+    [Fact]
+    public async Task Disposing_a_stream_whose_end_is_still_queued_does_not_reset_it()
+    {
+        var (server, peer) = await RawPeer.ToServerAsync();
+        for (var stream = 1; stream < 200; stream += 2)
+        {
+            await peer.ConnectAsync(stream, end: true);
+            await using (var accepted = (await server.NextAsync()).Accept())
+            {
+                await accepted.WriteAsync(new byte[] { 7 }, Patience.Token);
+                await accepted.ShutdownWriteAsync(Patience.Token);
+            }
+            var last = await peer.SkipToAsync(f => f.Header.StreamId == stream && (f.Header.Type == FrameType.RstStream || (f.Header.Type == FrameType.Data && f.Header.Flags == FrameFlags.EndStream)));
+            Assert.Equal(FrameType.Data, last.Header.Type);
+        }
+    }
+
+    [Fact]
     public async Task Cancelling_a_read_leaves_the_stream_usable_and_cancelling_a_write_resets_it()
     {
         var tunnel = await Loopback.TunnelAsync();
