@@ -54,11 +54,9 @@ internal static class PolicyObject
     /// <summary>Null when it is not a string.</summary>
     public static string? TextOf(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) ? text : null;
 
-    /// <summary>A number, also one written as text; 0 when it is none.</summary>
+    /// <summary>A whole number, also one written as text; 0 when it is none.</summary>
     public static long NumberOf(JsonNode? node) =>
-        node is not JsonValue value ? 0
-        : value.TryGetValue<long>(out var number) ? number
-        : long.TryParse(TextOf(value), NumberStyles.None, CultureInfo.InvariantCulture, out number) ? number : 0;
+        node is JsonValue value && long.TryParse(value.ToString(), NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : 0;
 }
 
 /// <summary>Which version of an object held as JSON it is: see <see cref="SameVersion{T}"/>.</summary>

@@ -1,0 +1,98 @@
+using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Tests.Serving;
+using AmbientMesh.ControlPlane.Tests.Translation;
+using AmbientMesh.Protocol.Discovery;
+using AmbientMesh.Protocol.Wds;
+using AmbientMesh.Xds;
+
+namespace AmbientMesh.ControlPlane.Tests.Policy;
+
+/// <summary>Policies on their way from the API server to ztunnel, and the answer on their way back.</summary>
+public class PolicyServingTests
+{
+    private static void Put(FakeCluster cluster, string yaml)
+    {
+        foreach (var policy in KubernetesObjects.JsonOfYaml(yaml))
+            cluster.Put((string?)policy["kind"] == "AuthorizationPolicy" ? "authorizationpolicies" : "peerauthentications", policy);
+    }
+
+    private static JsonObject? Condition(FakeCluster cluster, string resource, string ns, string name, string type = "ZtunnelAccepted") =>
+        (cluster.Find(resource, ns, name)?["status"]?["conditions"] as JsonArray)?.OfType<JsonObject>().FirstOrDefault(c => (string?)c["type"] == type);
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
+        while (!condition()) await timer.WaitForNextTickAsync(Patience.Token);
+    }
+
+    private static string[] PoliciesOf(DeltaDiscoveryResponse response, string uid) =>
+        [.. Address.Parser.ParseFrom(response.Resources.Single(r => r.Name == uid).Resource_.Value).Workload.AuthorizationPolicies];
+
+    [Fact]
+    public async Task Kinds_that_are_not_installed_do_not_keep_it_from_serving_and_are_found_when_they_are()
+    {
+        await using var cluster = await FakeCluster.StartAsync();
+        cluster.Unserved.UnionWith(["authorizationpolicies", "peerauthentications"]);
+        cluster.Put(KubernetesObjects.OfYaml(SampleMesh.Yaml));
+        await using var world = await ControlPlaneWorld.StartAsync(cluster);
+        await world.Process.Readiness.WhenReadyAsync(Patience.Token);
+        var stream = await world.DiscoverAsync();
+        await stream.OpenWildcardAsync();
+
+        Put(cluster, "kind: AuthorizationPolicy\nmetadata: {name: deny, namespace: default}\nspec: {action: DENY, rules: [{}]}");
+        cluster.Install("authorizationpolicies");
+
+        var answer = await stream.TakeAsync();
+        Assert.Equal((TypeUrls.Authorization, "default/deny"), (answer.TypeUrl, Assert.Single(answer.Resources).Name));
+    }
+
+    [Fact]
+    public async Task A_policy_arrives_before_the_workloads_that_name_it_and_leaves_after()
+    {
+        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
+        var stream = await world.DiscoverAsync();
+        await stream.OpenWildcardAsync();
+        const string server = "Kubernetes//Pod/default/server";
+        const string strict = "istio-system/istio_converted_static_strict";
+
+        Put(world.Cluster, "kind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}");
+        var policy = await stream.TakeAsync();
+        Assert.Equal(strict, Assert.Single(policy.Resources).Name);
+        Assert.Equal([strict], PoliciesOf(await stream.TakeAsync(), server));
+
+        world.Cluster.Delete("peerauthentications", "istio-system", "default");
+        Assert.Empty(PoliciesOf(await stream.TakeAsync(), server));
+        var removal = await stream.TakeAsync();
+        Assert.Equal((TypeUrls.Authorization, strict), (removal.TypeUrl, Assert.Single(removal.RemovedResources)));
+    }
+
+    [Fact]
+    public async Task The_leader_tells_each_author_what_became_of_the_policy_and_keeps_what_others_say()
+    {
+        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
+        Put(world.Cluster, """
+            kind: AuthorizationPolicy
+            metadata: {name: http, namespace: default, generation: 2}
+            spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
+            status: {conditions: [{type: WaypointAccepted, status: 'True'}]}
+            ---
+            kind: AuthorizationPolicy
+            metadata: {name: broken, namespace: default, generation: 1}
+            spec: {action: MAYBE}
+            ---
+            kind: PeerAuthentication
+            metadata: {name: fine, namespace: default, generation: 1}
+            spec: {mtls: {mode: STRICT}}
+            """);
+        await UntilAsync(() => Condition(world.Cluster, "authorizationpolicies", "default", "http") is not null
+            && Condition(world.Cluster, "authorizationpolicies", "default", "broken") is not null && Condition(world.Cluster, "peerauthentications", "default", "fine") is not null);
+
+        var http = Condition(world.Cluster, "authorizationpolicies", "default", "http")!;
+        Assert.Equal(("True", "UnsupportedValue", 2), ((string?)http["status"], (string?)http["reason"], (int)http["observedGeneration"]!));
+        Assert.Contains("methods", (string?)http["message"], StringComparison.Ordinal);
+        Assert.NotNull(Condition(world.Cluster, "authorizationpolicies", "default", "http", "WaypointAccepted"));
+        Assert.Equal("False", (string?)Condition(world.Cluster, "authorizationpolicies", "default", "broken")!["status"]);
+        Assert.Equal("Accepted", (string?)Condition(world.Cluster, "peerauthentications", "default", "fine")!["reason"]);
+        Assert.Contains("ambientmesh_policies{kind=\"AuthorizationPolicy\",outcome=\"refused\"} 1", (await world.GetAsync("/metrics", monitoring: true)).Body, StringComparison.Ordinal);
+    }
+}

@@ -1,0 +1,113 @@
+using System.Text.Json.Nodes;
+using FsCheck;
+using FsCheck.Fluent;
+
+namespace AmbientMesh.ControlPlane.Tests.Policy;
+
+/// <summary>However policies are composed, a port that is STRICT takes no plaintext and DENY is never undone.</summary>
+public class StrictnessTests
+{
+    private const string Root = "istio-system";
+
+    /// <summary>A PeerAuthentication at some level; the level and the age decide whether it counts.</summary>
+    private sealed record Peer(string Namespace, string? App, int Age, string Mode, IReadOnlyList<(int Port, string Mode)> Ports)
+    {
+        public JsonObject ToJson(int number) => new()
+        {
+            ["kind"] = "PeerAuthentication",
+            ["metadata"] = new JsonObject { ["namespace"] = Namespace, ["name"] = $"p{number}", ["creationTimestamp"] = $"2026-01-01T00:{Age:00}:{number:00}Z" },
+            ["spec"] = new JsonObject
+            {
+                ["selector"] = App is null ? null : new JsonObject { ["matchLabels"] = new JsonObject { ["app"] = App } },
+                ["mtls"] = new JsonObject { ["mode"] = Mode },
+                ["portLevelMtls"] = new JsonObject(Ports.DistinctBy(p => p.Port).Select(p => KeyValuePair.Create($"{p.Port}", (JsonNode?)new JsonObject { ["mode"] = p.Mode }))),
+            },
+        };
+    }
+
+    private sealed record Grant(string Namespace, string? App, bool Denies, int? Port)
+    {
+        public JsonObject ToJson(int number) => new()
+        {
+            ["kind"] = "AuthorizationPolicy",
+            ["metadata"] = new JsonObject { ["namespace"] = Namespace, ["name"] = $"a{number}" },
+            ["spec"] = new JsonObject
+            {
+                ["selector"] = App is null ? null : new JsonObject { ["matchLabels"] = new JsonObject { ["app"] = App } },
+                ["action"] = Denies ? "DENY" : "ALLOW",
+                ["rules"] = new JsonArray(Port is null ? new JsonObject() : new JsonObject { ["to"] = new JsonArray(new JsonObject { ["operation"] = new JsonObject { ["ports"] = new JsonArray($"{Port}") } }) }),
+            },
+        };
+    }
+
+    private static readonly string[] Namespaces = [Root, "one", "two"];
+    private static readonly int[] Ports = [80, 443, 9090];
+    private static readonly Gen<string> Mode = Gen.Elements("UNSET", "DISABLE", "PERMISSIVE", "STRICT");
+    private static readonly Gen<string?> App = Gen.Elements<string?>(null, "a", "b");
+
+    private static readonly Gen<Peer> Peers =
+        from ns in Gen.Elements(Namespaces)
+        from app in App
+        from age in Gen.Choose(0, 9)
+        from mode in Mode
+        from ports in Gen.Zip(Gen.Elements(Ports), Mode).ListOf()
+        select new Peer(ns, app, age, mode, app is null ? [] : [.. ports.Take(3)]);
+
+    private static readonly Gen<Grant> Grants =
+        from ns in Gen.Elements(Namespaces)
+        from app in App
+        from denies in Gen.Elements(true, false)
+        from port in Gen.Elements<int?>(null, 80, 443)
+        select new Grant(ns, app, denies, port);
+
+    private static PolicyWorld WorldOf(IList<Peer> peers, IList<Grant> grants)
+    {
+        var world = new PolicyWorld().With(Namespaces.SelectMany((ns, n) => new[] { "a", "b" }.Select((app, a) => new JsonObject
+        {
+            ["kind"] = "Pod",
+            ["metadata"] = new JsonObject { ["namespace"] = ns, ["name"] = app, ["labels"] = new JsonObject { ["app"] = app } },
+            ["status"] = new JsonObject { ["phase"] = "Running", ["podIP"] = $"10.244.{n}.{a + 1}" },
+        })));
+        foreach (var policy in peers.Select((p, i) => p.ToJson(i)).Concat(grants.Select((g, i) => g.ToJson(i)))) world.With(policy);
+        return world;
+    }
+
+    /// <summary>The mode in force, straight from the definition: port, workload, namespace, mesh.</summary>
+    private static string EffectiveMode(IList<Peer> peers, string ns, string app, int port)
+    {
+        Peer? Oldest(Func<Peer, bool> on) => peers.Select((p, i) => (p, i)).Where(x => on(x.p)).OrderBy(x => (x.p.Age, x.i)).Select(x => x.p).FirstOrDefault();
+        var own = Oldest(p => p.Namespace == ns && p.App == app);
+        var levels = new[]
+        {
+            own?.Ports.DistinctBy(p => p.Port).Where(p => p.Port == port).Select(p => p.Mode).FirstOrDefault(),
+            own?.Mode,
+            Oldest(p => p.Namespace == ns && p.App is null)?.Mode,
+            Oldest(p => p.Namespace == Root && p.App is null)?.Mode,
+        };
+        return levels.FirstOrDefault(mode => mode is not (null or "UNSET")) ?? "PERMISSIVE";
+    }
+
+    [Fact]
+    [Scenario("L4-098", "L4-099", "L4-100", "L4-101", "L4-102")]
+    public void A_port_that_is_strict_never_takes_plaintext_and_a_permissive_one_does()
+    {
+        var cases = Gen.Zip(Peers.ListOf(), Grants.ListOf()).ToArbitrary();
+        Prop.ForAll(cases, input =>
+        {
+            var (peers, grants) = (input.Item1.ToList(), input.Item2.ToList());
+            var (all, peersOnly) = (WorldOf(peers, grants), WorldOf(peers, []));
+            foreach (var ns in Namespaces)
+                foreach (var app in new[] { "a", "b" })
+                    foreach (var port in Ports)
+                    {
+                        var mode = EffectiveMode(peers, ns, app, port);
+                        if (mode == "STRICT") Assert.False(all.Allows(ns, app, null, port), $"{ns}/{app}:{port} is STRICT and takes plaintext");
+                        // The root namespace and inherited DISABLE ports are stricter than written (reference 5.5).
+                        if (mode == "PERMISSIVE" && ns != Root) Assert.True(peersOnly.Allows(ns, app, null, port), $"{ns}/{app}:{port} is PERMISSIVE and refuses plaintext");
+                        Assert.True(peersOnly.Allows(ns, app, "spiffe://cluster.local/ns/one/sa/x", port));
+                        if (grants.Any(g => g.Denies && (g.Namespace == ns || g.Namespace == Root) && (g.App is null || g.App == app) && (g.Port is null || g.Port == port)))
+                            Assert.False(all.Allows(ns, app, "spiffe://cluster.local/ns/one/sa/x", port));
+                    }
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(150).WithEndSize(8));
+    }
+}
