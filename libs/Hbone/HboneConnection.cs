@@ -192,8 +192,9 @@ public abstract partial class HboneConnection : IAsyncDisposable
 
     private void PingTimedOut()
     {
-        Writer.GoAway(LastPeerStream, ErrorCode.NoError);
+        // As the reference: a server says GOAWAY into the silence, a client just drops.
+        if (IsServer) Writer.GoAway(LastPeerStream, ErrorCode.NoError);
         Interlocked.Exchange(ref _closing, 1);
-        End(new TunnelLostException($"the peer did not answer a PING within {Options.PingTimeout.TotalSeconds} s"), sendRest: false);
+        End(new TunnelLostException($"the peer did not answer a PING within {Options.PingTimeout.TotalSeconds} s"), sendRest: IsServer);
     }
 }

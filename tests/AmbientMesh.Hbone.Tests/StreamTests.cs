@@ -275,6 +275,23 @@ public class StreamTests
     }
 
     [Fact]
+    [Scenario("L4-016")]
+    public async Task A_server_says_goaway_to_a_client_that_stops_answering_pings()
+    {
+        var clock = new FakeTimeProvider();
+        var (server, peer) = await RawPeer.ToServerAsync(clock: clock);
+        await peer.ConnectAsync(1);
+        var stream = (await server.NextAsync()).Accept();
+        clock.Advance(TimeSpan.FromSeconds(10));
+        await peer.SkipToAsync(f => f.Header is { Type: FrameType.Ping, Flags: FrameFlags.None });
+        clock.Advance(TimeSpan.FromSeconds(20));
+        Assert.Equal(ErrorCode.NoError, (await peer.GoAwayAsync()).Code);
+        await peer.AssertClosedAsync();
+        await Assert.ThrowsAsync<TunnelLostException>(async () => await stream.ReadAsync(new byte[1], Patience.Token));
+        await Patience.Within(server.Completion);
+    }
+
+    [Fact]
     public async Task A_request_that_carries_what_the_reference_sends_is_read_header_by_header()
     {
         var tunnel = await Loopback.TunnelAsync();
