@@ -36,6 +36,7 @@ public sealed class ApiServer : IAsyncDisposable
         Tokens = new ServiceAccountTokens(Store);
         Authorizer = new Authorizer(Store);
         Store.Admission.AddRange(AdmissionChain.All);
+        Store.Admission.Add(new EscalationCheck(Authorizer).Check);
         BootstrapObjects.Create(Store, Certificates.AuthorityPem);
         _upkeep = new ClusterUpkeep(Store, Certificates.AuthorityPem);
     }

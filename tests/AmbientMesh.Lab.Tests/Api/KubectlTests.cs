@@ -160,6 +160,17 @@ public sealed class KubectlTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_account_cannot_hand_out_more_than_it_holds()
+    {
+        await RunAsync("create", "sa", "bob", "-n", "demo");
+        await RunAsync("create", "rolebinding", "admin", "-n", "demo", "--clusterrole=admin", "--serviceaccount=demo:bob");
+        const string bob = "--as=system:serviceaccount:demo:bob";
+        await RunAsync("create", "role", "reader", "-n", "demo", "--verb=get", "--resource=pods", bob);
+        Assert.Contains("not currently held", (await TryAsync(null, "create", "role", "nodes", "-n", "demo", "--verb=get", "--resource=nodes", bob)).Error, StringComparison.Ordinal);
+        Assert.Contains("not currently held", (await TryAsync(null, "create", "rolebinding", "up", "-n", "demo", "--clusterrole=cluster-admin", "--serviceaccount=demo:bob", bob)).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Waiting_ends_with_the_condition_and_with_the_deletion()
     {
         await FeedAsync(Web, "apply", "-f", "-");
