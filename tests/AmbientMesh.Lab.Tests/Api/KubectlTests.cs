@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using AmbientMesh.Lab.Api.Http;
 
 namespace AmbientMesh.Lab.Tests.Api;
@@ -7,7 +6,7 @@ namespace AmbientMesh.Lab.Tests.Api;
 public sealed class KubectlTests : IAsyncLifetime
 {
     private readonly ApiServer _server = new(new ApiServerOptions(), TimeProvider.System);
-    private readonly string _folder = Directory.CreateTempSubdirectory("lab-kubectl-").FullName;
+    private Kubectl _kubectl = null!;
 
     private const string Web = """
         apiVersion: apps/v1
@@ -38,35 +37,14 @@ public sealed class KubectlTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        Assert.SkipUnless(File.Exists("/usr/bin/kubectl") || File.Exists("/usr/local/bin/kubectl"), "kubectl is not installed");
         await _server.StartAsync(Patience.Token);
-        await File.WriteAllTextAsync(Path.Combine(_folder, "kubeconfig"), _server.AdminKubeconfig("test", $"https://{_server.Addresses[0]}"), Patience.Token);
+        _kubectl = await Kubectl.ForAsync(_server);
         await RunAsync("create", "namespace", "demo");
     }
 
-    private async Task<(int Code, string Output, string Error)> TryAsync(string? input, params string[] arguments)
-    {
-        var start = new ProcessStartInfo("kubectl") { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
-        start.Environment["KUBECONFIG"] = Path.Combine(_folder, "kubeconfig");
-        start.Environment["HOME"] = _folder;
-        foreach (var argument in arguments) start.ArgumentList.Add(argument);
-        using var process = Process.Start(start)!;
-        await process.StandardInput.WriteAsync(input);
-        process.StandardInput.Close();
-        var output = process.StandardOutput.ReadToEndAsync(Patience.Token);
-        var error = process.StandardError.ReadToEndAsync(Patience.Token);
-        await process.WaitForExitAsync(Patience.Token);
-        return (process.ExitCode, (await output).Trim(), (await error).Trim());
-    }
-
-    private Task<string> RunAsync(params string[] arguments) => FeedAsync(null, arguments);
-
-    private async Task<string> FeedAsync(string? input, params string[] arguments)
-    {
-        var (code, output, error) = await TryAsync(input, arguments);
-        Assert.True(code == 0, $"kubectl {string.Join(' ', arguments)} ended with {code}: {error}\n{output}");
-        return output;
-    }
+    private Task<(int Code, string Output, string Error)> TryAsync(string? input, params string[] arguments) => _kubectl.TryAsync(input, arguments);
+    private Task<string> RunAsync(params string[] arguments) => _kubectl.RunAsync(arguments);
+    private Task<string> FeedAsync(string? input, params string[] arguments) => _kubectl.FeedAsync(input, arguments);
 
     [Fact]
     public async Task Apply_creates_then_leaves_alone_then_changes()
@@ -82,9 +60,9 @@ public sealed class KubectlTests : IAsyncLifetime
     [Fact]
     public async Task Apply_reads_a_kustomization()
     {
-        await File.WriteAllTextAsync(Path.Combine(_folder, "web.yaml"), Web, Patience.Token);
-        await File.WriteAllTextAsync(Path.Combine(_folder, "kustomization.yaml"), "resources: [web.yaml]\nlabels: [{pairs: {part: x}}]\n", Patience.Token);
-        Assert.Contains("service/web created", await RunAsync("apply", "-k", _folder), StringComparison.Ordinal);
+        await File.WriteAllTextAsync(Path.Combine(_kubectl.Folder, "web.yaml"), Web, Patience.Token);
+        await File.WriteAllTextAsync(Path.Combine(_kubectl.Folder, "kustomization.yaml"), "resources: [web.yaml]\nlabels: [{pairs: {part: x}}]\n", Patience.Token);
+        Assert.Contains("service/web created", await RunAsync("apply", "-k", _kubectl.Folder), StringComparison.Ordinal);
         Assert.Contains("web", await RunAsync("get", "svc", "-n", "demo", "-l", "part=x", "-o", "name"), StringComparison.Ordinal);
     }
 
@@ -235,6 +213,6 @@ public sealed class KubectlTests : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         await _server.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
+        _kubectl?.Dispose();
     }
 }
