@@ -14,7 +14,7 @@ namespace AmbientMesh.Cni.Node.Enrollment;
 internal sealed record EnrollmentDefaults(bool CapturesDns);
 
 /// <summary>Carries enrolment out: rules, probe exemption, ztunnel, annotation, in the order that fails closed. Source: reference 9.4.</summary>
-/// <remarks>One operation per pod at a time; the caller sees to it. Rules come first: a pod whose ztunnel has not answered yet is closed, not open.</remarks>
+/// <remarks>One operation per pod at a time; the caller sees to it. A pod whose ztunnel does not answer is closed, not open.</remarks>
 internal sealed class PodEnroller(
     PodRedirection redirection, RedirectSettings settings, IProbeExemptions probes, ZdsServer ztunnels, EnrolledPods pods,
     ResourceClient<Pod> api, EnrollmentDefaults defaults, ILogger log)
@@ -31,18 +31,27 @@ internal sealed class PodEnroller(
     }
 
     /// <summary>Enrols the pod in <paramref name="inside"/>, which is taken over.</summary>
-    /// <remarks>Probes are exempted before ztunnel has answered: a pod that waits, closed, for its ztunnel is not to be restarted by its liveness probe.</remarks>
+    /// <remarks>A starting pod is redirected first, so that nothing of it can leave before ztunnel has it. A running pod spoke plainly until now: its ztunnel
+    /// listens first, so that no connection is refused between the two; when ztunnel does not answer the pod is redirected, and so closed, all the same.
+    /// Probes are exempted before a starting pod waits for its ztunnel: it is not to be restarted by its liveness probe.</remarks>
     /// <param name="isStarting">The namespace was just made for the pod.</param>
     /// <exception cref="EnrollmentException">A step failed; the steps before it stay, so the pod is closed rather than open.</exception>
     public async Task EnrolAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken, bool isStarting = false)
     {
         var record = new EnrolledPod(pod.Metadata.Uid ?? "", pod.Key, pod.Spec.ServiceAccountName ?? "default", addresses, inside);
-        var hadAddresses = pods.Get(record.Uid) is not null;
+        var isKnown = pods.Get(record.Uid) is not null;
+        _ = Options(pod, addresses);   // asks for nothing impossible
+        // A pod known already is being repaired: its rules may be gone.
+        var listens = !isStarting && !isKnown && await HandOverAsync(record, cancellationToken) is null;
         await RedirectAsync(pod, inside, addresses, cancellationToken, isStarting);
         pods.Put(record);
         await StepAsync("exempting its probes", () => probes.AddAsync(record.Uid, addresses, cancellationToken));
-        if (hadAddresses) await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
-        await HandOverAsync(pod, record, cancellationToken);
+        if (isKnown) await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        if (!listens && await HandOverAsync(record, cancellationToken) is { } refusal)
+        {
+            await AnnotateAsync(pod, EnrollmentRules.Pending, cancellationToken);
+            throw new EnrollmentException($"ztunnel does not carry it yet: {refusal.Message}", canRetry: true, refusal);
+        }
         await AnnotateAsync(pod, EnrollmentRules.Enabled, cancellationToken);
         pods.Put(record with { IsComplete = true });
         log.LogInformation("{Pod} is enrolled ({Backend})", pod.Key, redirection.BackendName);
@@ -141,16 +150,17 @@ internal sealed class PodEnroller(
         }
     }
 
-    private async Task HandOverAsync(Pod pod, EnrolledPod record, CancellationToken cancellationToken)
+    /// <returns>Why ztunnel did not take the pod; null when it did.</returns>
+    private async Task<ZdsException?> HandOverAsync(EnrolledPod record, CancellationToken cancellationToken)
     {
         try
         {
             await ztunnels.AddAsync(record, cancellationToken);
+            return null;
         }
-        catch (ZdsException e)
+        catch (ZdsException refusal)
         {
-            await AnnotateAsync(pod, EnrollmentRules.Pending, cancellationToken);
-            throw new EnrollmentException($"ztunnel does not carry it yet: {e.Message}", canRetry: true, e);
+            return refusal;
         }
     }
 

@@ -22,10 +22,11 @@ public class EnrolmentTests
         Assert.Equal((pod.Uid, "web", "demo", "web-sa"), (add.Add.Uid, add.Add.WorkloadInfo.Name, add.Add.WorkloadInfo.Namespace, add.Add.WorkloadInfo.ServiceAccount));
         Assert.Equal(pod.Inside.Id, inside!.Id);
         inside.Dispose();
-        Assert.Equal(RedirectionState.Intact, await node.RulesAsync(pod));   // before ztunnel has answered: the pod is closed, not open
+        Assert.Equal(RedirectionState.Absent, await node.RulesAsync(pod));   // a running pod is redirected once ztunnel listens: no connection is refused between
         Assert.Null(node.Annotation(pod));
         await ztunnel.AnswerAsync(FakeZtunnel.Yes);
         await node.AnnotatedAsync(pod, "enabled");
+        Assert.Equal(RedirectionState.Intact, await node.RulesAsync(pod));
         Assert.Equal([$"{pod.V4}={pod.Uid}", $"{pod.V6}={pod.Uid}"], await node.ExemptAsync());
         Assert.Contains("ambientmesh_cni_unenrolled_pods 0", (await agent.GetAsync("/metrics")).Text);
         Assert.Contains("ztunnel_connected 1", (await agent.GetAsync("/metrics")).Text);
