@@ -47,7 +47,8 @@ public sealed class Listener : IDisposable
     {
         var ip = (IPEndPoint)endPoint!;
         return ip.Address.IsIPv4MappedToIPv6 ? new IPEndPoint(ip.Address.MapToIPv4(), ip.Port)
-            : ip.Address.ScopeId != 0 && ip.AddressFamily == AddressFamily.InterNetworkV6 ? new IPEndPoint(new IPAddress(ip.Address.GetAddressBytes()), ip.Port)
+            // An IPv4 address has no scope, and asking it for one throws.
+            : ip.AddressFamily == AddressFamily.InterNetworkV6 && ip.Address.ScopeId != 0 ? new IPEndPoint(new IPAddress(ip.Address.GetAddressBytes()), ip.Port)
             : ip;
     }
 
