@@ -3,14 +3,16 @@ using AmbientMesh.Conformance;
 
 var only = Array.Empty<string>();
 var write = false;
+var last = false;
 for (var i = 0; i < args.Length; i++)
 {
     switch (args[i])
     {
         case "--write-conformance": write = true; break;
+        case "--from-last-run": last = true; break;
         case "--only" when i + 1 < args.Length: only = args[++i].Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries); break;
         default:
-            Console.Error.WriteLine($"mesh test: unknown option \"{args[i]}\"; known are --only NAMES and --write-conformance.");
+            Console.Error.WriteLine($"mesh test: unknown option \"{args[i]}\"; known are --only NAMES, --write-conformance and --from-last-run.");
             return 2;
     }
 }
@@ -39,7 +41,8 @@ foreach (var name in order.Where(n => only.Length == 0 || only.Contains(n, Strin
         return 2;
     }
     var started = Stopwatch.GetTimestamp();
-    var ran = await new TestProject(assembly).RunAsync(folder);
+    var project = new TestProject(assembly);
+    var ran = last ? project.LastRun(folder) : await project.RunAsync(folder);
     results.AddRange(ran);
     Console.WriteLine($"{name,-14} {Count(ran, "Pass"),5} passed {Count(ran, "Fail"),4} failed {Count(ran, "Skip"),4} skipped {Stopwatch.GetElapsedTime(started).TotalSeconds,7:0.0} s");
     foreach (var failed in ran.Where(r => r.Outcome == "Fail")) Console.WriteLine($"  FAILED  {failed.Name}\n          {failed.Detail.ReplaceLineEndings("\n          ")}");

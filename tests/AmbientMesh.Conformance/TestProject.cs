@@ -14,6 +14,13 @@ public sealed class TestProject(string assembly)
 
     public string Name { get; } = Path.GetFileNameWithoutExtension(assembly);
 
+    /// <summary>The results that the last run of the project left in <paramref name="resultsFolder"/>.</summary>
+    public IReadOnlyList<TestResult> LastRun(string resultsFolder)
+    {
+        var xml = Path.Combine(resultsFolder, Name + ".xml");
+        return File.Exists(xml) ? Read(xml) : [Broken("has left no results; run the tests first")];
+    }
+
     /// <summary>Runs all tests of the project; a crash or a run over the limit is itself a failed result, so that it cannot pass unseen.</summary>
     public async Task<IReadOnlyList<TestResult>> RunAsync(string resultsFolder)
     {
