@@ -111,7 +111,9 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             publisher.Sources,
             new DeltaDiscoveryOptions
             {
-                Authorize = access.AdmitAsync, MaxStreamAge = settings.MaxStreamAge, Clock = clock,
+                Authorize = access.AdmitAsync,
+                MaxStreamAge = settings.MaxStreamAge,
+                Clock = clock,
                 Rpc = new RpcServerOptions { MaxReceiveBytes = settings.MaxReceiveBytes, Clock = clock },
             },
             new DiscoveryMeasures(publisher, metrics, clock, discoveryLog)));

@@ -147,10 +147,12 @@ internal sealed class DaemonSetController(ClusterStore store, Action<string> rep
         labels[HashLabel] = hash;
         store.Create(Resources.ControllerRevisions, new JsonObject
         {
-            ["kind"] = "ControllerRevision", ["apiVersion"] = "apps/v1",
+            ["kind"] = "ControllerRevision",
+            ["apiVersion"] = "apps/v1",
             ["metadata"] = new JsonObject
             {
-                ["name"] = name, ["namespace"] = set.Namespace(),
+                ["name"] = name,
+                ["namespace"] = set.Namespace(),
                 ["labels"] = new JsonObject(labels.Select(l => KeyValuePair.Create(l.Key, (JsonNode?)l.Value))),
                 ["ownerReferences"] = new JsonArray(set.ControllerReference()),
             },

@@ -73,11 +73,14 @@ internal sealed class DeploymentController(ClusterStore store, Action<string> re
         if (deployment.Number("spec", "minReadySeconds") is { } minimum) spec["minReadySeconds"] = JsonTree.Number(minimum);
         var created = store.Create(Resources.ReplicaSets, new JsonObject
         {
-            ["kind"] = "ReplicaSet", ["apiVersion"] = "apps/v1",
+            ["kind"] = "ReplicaSet",
+            ["apiVersion"] = "apps/v1",
             ["metadata"] = new JsonObject
             {
-                ["name"] = $"{deployment.Name()}-{hash}", ["namespace"] = deployment.Namespace(),
-                ["labels"] = template.Map("metadata", "labels")!.Copy(), ["annotations"] = SetAnnotations(deployment, revision),
+                ["name"] = $"{deployment.Name()}-{hash}",
+                ["namespace"] = deployment.Namespace(),
+                ["labels"] = template.Map("metadata", "labels")!.Copy(),
+                ["annotations"] = SetAnnotations(deployment, revision),
                 ["ownerReferences"] = new JsonArray(deployment.ControllerReference()),
             },
             ["spec"] = spec,

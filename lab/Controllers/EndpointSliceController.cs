@@ -111,7 +111,9 @@ internal sealed class EndpointSliceController(ClusterStore store, Action<string>
             ["addresses"] = new JsonArray([.. addresses]),
             ["conditions"] = new JsonObject
             {
-                ["ready"] = service.Flag("spec", "publishNotReadyAddresses") == true || (ready && !terminating), ["serving"] = ready, ["terminating"] = terminating,
+                ["ready"] = service.Flag("spec", "publishNotReadyAddresses") == true || (ready && !terminating),
+                ["serving"] = ready,
+                ["terminating"] = terminating,
             },
             ["targetRef"] = new JsonObject { ["kind"] = "Pod", ["namespace"] = pod.Namespace(), ["name"] = pod.Name(), ["uid"] = pod.Uid() },
             ["nodeName"] = pod.NodeName(),
@@ -129,10 +131,13 @@ internal sealed class EndpointSliceController(ClusterStore store, Action<string>
     {
         var slice = new JsonObject
         {
-            ["kind"] = "EndpointSlice", ["apiVersion"] = "discovery.k8s.io/v1",
+            ["kind"] = "EndpointSlice",
+            ["apiVersion"] = "discovery.k8s.io/v1",
             ["metadata"] = new JsonObject
             {
-                ["generateName"] = $"{service.Name()}-", ["namespace"] = service.Namespace(), ["ownerReferences"] = new JsonArray(service.ControllerReference()),
+                ["generateName"] = $"{service.Name()}-",
+                ["namespace"] = service.Namespace(),
+                ["ownerReferences"] = new JsonArray(service.ControllerReference()),
             },
             ["addressType"] = group.Family,
         };
@@ -170,10 +175,13 @@ internal sealed class EndpointSliceController(ClusterStore store, Action<string>
         }
         var endpoints = new JsonObject
         {
-            ["kind"] = "Endpoints", ["apiVersion"] = "v1",
+            ["kind"] = "Endpoints",
+            ["apiVersion"] = "v1",
             ["metadata"] = new JsonObject
             {
-                ["name"] = service.Name(), ["namespace"] = service.Namespace(), ["labels"] = new JsonObject { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" },
+                ["name"] = service.Name(),
+                ["namespace"] = service.Namespace(),
+                ["labels"] = new JsonObject { ["endpoints.kubernetes.io/managed-by"] = "endpoint-controller" },
                 ["ownerReferences"] = new JsonArray(service.ControllerReference()),
             },
         };
@@ -188,7 +196,9 @@ internal sealed class EndpointSliceController(ClusterStore store, Action<string>
         {
             var addresses = group.Endpoints.Where(e => (e.Flag("conditions", "ready") == true) == ready).Select(e => (JsonNode)new JsonObject
             {
-                ["ip"] = e.Texts("addresses").First(), ["nodeName"] = e.Text("nodeName"), ["targetRef"] = e.Map("targetRef")!.Copy(),
+                ["ip"] = e.Texts("addresses").First(),
+                ["nodeName"] = e.Text("nodeName"),
+                ["targetRef"] = e.Map("targetRef")!.Copy(),
             }).ToArray();
             if (addresses.Length > 0) subset[field] = new JsonArray(addresses);
         }

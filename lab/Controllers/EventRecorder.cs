@@ -49,15 +49,20 @@ public sealed class EventRecorder(ClusterStore store, string component, string? 
         var ns = about.Namespace() is { Length: > 0 } own ? own : "default";
         var reference = new JsonObject
         {
-            ["kind"] = about.Kind(), ["namespace"] = about.Namespace(), ["name"] = about.Name(), ["uid"] = about.Uid(),
-            ["apiVersion"] = about.ApiVersion(), ["resourceVersion"] = about.Text("metadata", "resourceVersion"),
+            ["kind"] = about.Kind(),
+            ["namespace"] = about.Namespace(),
+            ["name"] = about.Name(),
+            ["uid"] = about.Uid(),
+            ["apiVersion"] = about.ApiVersion(),
+            ["resourceVersion"] = about.Text("metadata", "resourceVersion"),
         };
         if (fieldPath is not null) reference["fieldPath"] = fieldPath;
         var source = new JsonObject { ["component"] = component };
         if (host is not null) source["host"] = host;
         return store.Create(s_events, new JsonObject
         {
-            ["kind"] = "Event", ["apiVersion"] = "v1",
+            ["kind"] = "Event",
+            ["apiVersion"] = "v1",
             ["metadata"] = new JsonObject { ["name"] = $"{about.Name()}.{Random.Shared.NextInt64():x16}", ["namespace"] = ns },
             ["involvedObject"] = reference,
             ["reason"] = reason,

@@ -13,24 +13,29 @@ internal static class ClusterDnsObjects
         var writes = WriteOptions.By("mesh-lab");
         store.Create(Resources.Services, new JsonObject
         {
-            ["kind"] = "Service", ["apiVersion"] = "v1",
+            ["kind"] = "Service",
+            ["apiVersion"] = "v1",
             ["metadata"] = new JsonObject
             {
-                ["name"] = "kube-dns", ["namespace"] = "kube-system",
+                ["name"] = "kube-dns",
+                ["namespace"] = "kube-system",
                 ["labels"] = new JsonObject { ["k8s-app"] = "kube-dns", ["kubernetes.io/cluster-service"] = "true", ["kubernetes.io/name"] = "CoreDNS" },
             },
             ["spec"] = new JsonObject
             {
-                ["clusterIP"] = LabAddresses.DnsService.ToString(), ["clusterIPs"] = new JsonArray(LabAddresses.DnsService.ToString()),
+                ["clusterIP"] = LabAddresses.DnsService.ToString(),
+                ["clusterIPs"] = new JsonArray(LabAddresses.DnsService.ToString()),
                 ["ports"] = new JsonArray(Port("dns", "UDP"), Port("dns-tcp", "TCP")),
             },
         }, writes);
         store.Create(Resources.EndpointSlices, new JsonObject
         {
-            ["kind"] = "EndpointSlice", ["apiVersion"] = "discovery.k8s.io/v1",
+            ["kind"] = "EndpointSlice",
+            ["apiVersion"] = "discovery.k8s.io/v1",
             ["metadata"] = new JsonObject
             {
-                ["name"] = "kube-dns-lab", ["namespace"] = "kube-system",
+                ["name"] = "kube-dns-lab",
+                ["namespace"] = "kube-system",
                 ["labels"] = new JsonObject { ["kubernetes.io/service-name"] = "kube-dns", ["endpointslice.kubernetes.io/managed-by"] = "mesh-lab" },
             },
             ["addressType"] = "IPv4",

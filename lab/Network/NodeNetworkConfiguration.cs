@@ -26,7 +26,12 @@ public static class NodeNetworkConfiguration
         ["plugins"] = new JsonArray(
             new JsonObject
             {
-                ["type"] = "bridge", ["bridge"] = "cni0", ["isGateway"] = true, ["ipMasq"] = false, ["hairpinMode"] = true, ["promiscMode"] = false,
+                ["type"] = "bridge",
+                ["bridge"] = "cni0",
+                ["isGateway"] = true,
+                ["ipMasq"] = false,
+                ["hairpinMode"] = true,
+                ["promiscMode"] = false,
                 ["ipam"] = new JsonObject
                 {
                     ["type"] = "host-local",

@@ -173,9 +173,13 @@ internal sealed class ContainerRunner
         Kubelet.Events.Normal(_pod.Pod, "Started", "Container started", FieldPath);
         Set(r => r with
         {
-            State = new ContainerState.Running(running.StartedAt), ImageId = image.Id, ContainerId = $"containerd://{running.Spec.Id}",
-            User = running.Spec.Rights.User, Group = running.Spec.Rights.Group,
-            Started = Spec.Map("startupProbe") is null, Ready = IsReadyAtOnce,
+            State = new ContainerState.Running(running.StartedAt),
+            ImageId = image.Id,
+            ContainerId = $"containerd://{running.Spec.Id}",
+            User = running.Spec.Rights.User,
+            Group = running.Spec.Rights.Group,
+            Started = Spec.Map("startupProbe") is null,
+            Ready = IsReadyAtOnce,
         });
         using var over = CancellationTokenSource.CreateLinkedTokenSource(stop);
         var watching = WatchAsync(running, over.Token);

@@ -27,7 +27,11 @@ public sealed class ImageStore(string directory, string overrideDirectory = "/no
 {
     private static readonly Dictionary<string, string> s_programs = new()
     {
-        ["controlplane"] = "controlplane", ["ztunnel"] = "ztunnel", ["cni"] = "cni-node", ["samples"] = "samples", ["meshctl"] = "meshctl",
+        ["controlplane"] = "controlplane",
+        ["ztunnel"] = "ztunnel",
+        ["cni"] = "cni-node",
+        ["samples"] = "samples",
+        ["meshctl"] = "meshctl",
     };
 
     public string Directory => directory;

@@ -20,9 +20,13 @@ internal static class NodeObject
             ["name"] = node.Name,
             ["labels"] = new JsonObject
             {
-                ["beta.kubernetes.io/arch"] = Architecture, ["beta.kubernetes.io/os"] = "linux", ["kubernetes.io/arch"] = Architecture,
-                ["kubernetes.io/hostname"] = node.Name, ["kubernetes.io/os"] = "linux",
-                ["topology.kubernetes.io/region"] = "lab", ["topology.kubernetes.io/zone"] = $"lab-{node.Number}",
+                ["beta.kubernetes.io/arch"] = Architecture,
+                ["beta.kubernetes.io/os"] = "linux",
+                ["kubernetes.io/arch"] = Architecture,
+                ["kubernetes.io/hostname"] = node.Name,
+                ["kubernetes.io/os"] = "linux",
+                ["topology.kubernetes.io/region"] = "lab",
+                ["topology.kubernetes.io/zone"] = $"lab-{node.Number}",
             },
             ["annotations"] = new JsonObject { ["node.alpha.kubernetes.io/ttl"] = "0", ["volumes.kubernetes.io/controller-managed-attach-detach"] = "true" },
         },
@@ -42,8 +46,12 @@ internal static class NodeObject
         {
             status[place] ??= new JsonObject
             {
-                ["cpu"] = $"{Environment.ProcessorCount}", ["memory"] = $"{memory}Ki", ["pods"] = "110", ["ephemeral-storage"] = "10Gi",
-                ["hugepages-1Gi"] = "0", ["hugepages-2Mi"] = "0",
+                ["cpu"] = $"{Environment.ProcessorCount}",
+                ["memory"] = $"{memory}Ki",
+                ["pods"] = "110",
+                ["ephemeral-storage"] = "10Gi",
+                ["hugepages-1Gi"] = "0",
+                ["hugepages-2Mi"] = "0",
             };
         }
         status["addresses"] ??= new JsonArray(
@@ -69,7 +77,8 @@ internal static class NodeObject
         ["apiVersion"] = "coordination.k8s.io/v1",
         ["metadata"] = new JsonObject
         {
-            ["name"] = nodeName, ["namespace"] = "kube-node-lease",
+            ["name"] = nodeName,
+            ["namespace"] = "kube-node-lease",
             ["ownerReferences"] = new JsonArray(new JsonObject { ["apiVersion"] = "v1", ["kind"] = "Node", ["name"] = nodeName, ["uid"] = node?.Uid() ?? "" }),
         },
         ["spec"] = new JsonObject { ["holderIdentity"] = nodeName, ["leaseDurationSeconds"] = JsonTree.Number(40), ["renewTime"] = now },
@@ -85,8 +94,12 @@ internal static class NodeObject
         var beat = same && KubernetesTime.Parse(before.Text("lastHeartbeatTime")) is { } last && now - last < s_quiet ? before.Text("lastHeartbeatTime") : time;
         return new JsonObject
         {
-            ["type"] = type, ["status"] = status, ["lastHeartbeatTime"] = beat,
-            ["lastTransitionTime"] = before.Text("status") == status ? before.Text("lastTransitionTime") : time, ["reason"] = reason, ["message"] = message,
+            ["type"] = type,
+            ["status"] = status,
+            ["lastHeartbeatTime"] = beat,
+            ["lastTransitionTime"] = before.Text("status") == status ? before.Text("lastTransitionTime") : time,
+            ["reason"] = reason,
+            ["message"] = message,
         };
     }
 
@@ -95,10 +108,16 @@ internal static class NodeObject
         var machine = File.Exists("/etc/machine-id") ? File.ReadAllText("/etc/machine-id").Trim() : "";
         return new JsonObject
         {
-            ["machineID"] = machine, ["systemUUID"] = machine, ["bootID"] = File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim(),
-            ["kernelVersion"] = File.ReadAllText("/proc/sys/kernel/osrelease").Trim(), ["osImage"] = "Debian GNU/Linux (AmbientMesh lab)",
-            ["containerRuntimeVersion"] = "ambientmesh-lab://0.1.0", ["kubeletVersion"] = "v1.36.0-lab", ["kubeProxyVersion"] = "",
-            ["operatingSystem"] = "linux", ["architecture"] = Architecture,
+            ["machineID"] = machine,
+            ["systemUUID"] = machine,
+            ["bootID"] = File.ReadAllText("/proc/sys/kernel/random/boot_id").Trim(),
+            ["kernelVersion"] = File.ReadAllText("/proc/sys/kernel/osrelease").Trim(),
+            ["osImage"] = "Debian GNU/Linux (AmbientMesh lab)",
+            ["containerRuntimeVersion"] = "ambientmesh-lab://0.1.0",
+            ["kubeletVersion"] = "v1.36.0-lab",
+            ["kubeProxyVersion"] = "",
+            ["operatingSystem"] = "linux",
+            ["architecture"] = Architecture,
         };
     }
 }

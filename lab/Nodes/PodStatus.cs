@@ -154,7 +154,9 @@ internal static class PodStatus
             {
                 ["linux"] = new JsonObject
                 {
-                    ["uid"] = JsonTree.Number(c.User), ["gid"] = JsonTree.Number(c.Group), ["supplementalGroups"] = new JsonArray(JsonTree.Number(c.Group)),
+                    ["uid"] = JsonTree.Number(c.User),
+                    ["gid"] = JsonTree.Number(c.Group),
+                    ["supplementalGroups"] = new JsonArray(JsonTree.Number(c.Group)),
                 },
             };
         }

@@ -170,8 +170,16 @@ public sealed class HttpEndpoint : IAsyncDisposable
 
     private static string Reason(int status) => status switch
     {
-        200 => "OK", 400 => "Bad Request", 404 => "Not Found", 405 => "Method Not Allowed", 411 => "Length Required", 413 => "Content Too Large",
-        431 => "Request Header Fields Too Large", 500 => "Internal Server Error", 503 => "Service Unavailable", _ => "Status",
+        200 => "OK",
+        400 => "Bad Request",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        503 => "Service Unavailable",
+        _ => "Status",
     };
 
     private static async Task<(HttpEndpointRequest?, HttpEndpointResponse?)> ReadAsync(Stream stream, CancellationToken cancellationToken)

@@ -48,8 +48,16 @@ public sealed class MeshBuilder(string localNode = "")
     {
         var wire = new Wds.Workload
         {
-            Uid = UidOf(name, ns), Name = name, Namespace = ns, ServiceAccount = name, TunnelProtocol = Wds.TunnelProtocol.Hbone, Node = "n1",
-            WorkloadName = name, WorkloadType = Wds.WorkloadType.Pod, CanonicalName = name, CanonicalRevision = "v1",
+            Uid = UidOf(name, ns),
+            Name = name,
+            Namespace = ns,
+            ServiceAccount = name,
+            TunnelProtocol = Wds.TunnelProtocol.Hbone,
+            Node = "n1",
+            WorkloadName = name,
+            WorkloadType = Wds.WorkloadType.Pod,
+            CanonicalName = name,
+            CanonicalRevision = "v1",
         };
         wire.Addresses.AddRange(Split(ips).Select(Bytes));
         with?.Invoke(wire);

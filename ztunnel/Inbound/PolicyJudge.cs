@@ -29,7 +29,8 @@ internal static class PolicyJudge
         {
             var outcome = policy.Matches(facts) ? "matches" : "does not match";
             pod.PolicyLog.Write(level, new LogFields("dry run", new("policy", policy.Key), new("action", policy.Action.ToString().ToLowerInvariant()), new("outcome", outcome),
-                new("src.addr", facts.Source), new("src.identity", facts.Peer?.ToString()), new("dst.addr", facts.Destination)) { Span = pod.Span });
+                new("src.addr", facts.Source), new("src.identity", facts.Peer?.ToString()), new("dst.addr", facts.Destination))
+            { Span = pod.Span });
         }
     }
 }

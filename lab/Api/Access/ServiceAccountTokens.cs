@@ -42,8 +42,12 @@ public sealed class ServiceAccountTokens(ClusterStore store) : IDisposable
         var claims = new JsonObject
         {
             ["aud"] = new JsonArray([.. (audiences.Count == 0 ? [Issuer] : audiences).Select(a => (JsonNode)JsonValue.Create(a)!)]),
-            ["exp"] = expires.ToUnixTimeSeconds(), ["iat"] = now.ToUnixTimeSeconds(), ["iss"] = Issuer,
-            ["jti"] = Guid.NewGuid().ToString(), ["kubernetes.io"] = private_, ["nbf"] = now.ToUnixTimeSeconds(),
+            ["exp"] = expires.ToUnixTimeSeconds(),
+            ["iat"] = now.ToUnixTimeSeconds(),
+            ["iss"] = Issuer,
+            ["jti"] = Guid.NewGuid().ToString(),
+            ["kubernetes.io"] = private_,
+            ["nbf"] = now.ToUnixTimeSeconds(),
             ["sub"] = $"system:serviceaccount:{ns}:{account}",
         };
         var header = new JsonObject { ["alg"] = "RS256", ["kid"] = KeyId };
@@ -128,7 +132,8 @@ public sealed class ServiceAccountTokens(ClusterStore store) : IDisposable
         }
         return new UserInfo(claims.Text("sub") ?? "", ["system:serviceaccounts", $"system:serviceaccounts:{ns}", "system:authenticated"])
         {
-            Uid = kubernetes.Text("serviceaccount", "uid") ?? "", Extra = extra,
+            Uid = kubernetes.Text("serviceaccount", "uid") ?? "",
+            Extra = extra,
         };
     }
 
@@ -140,8 +145,12 @@ public sealed class ServiceAccountTokens(ClusterStore store) : IDisposable
         {
             ["keys"] = new JsonArray(new JsonObject
             {
-                ["use"] = "sig", ["kty"] = "RSA", ["kid"] = KeyId, ["alg"] = "RS256",
-                ["n"] = Base64Url.EncodeToString(key.Modulus), ["e"] = Base64Url.EncodeToString(key.Exponent),
+                ["use"] = "sig",
+                ["kty"] = "RSA",
+                ["kid"] = KeyId,
+                ["alg"] = "RS256",
+                ["n"] = Base64Url.EncodeToString(key.Modulus),
+                ["e"] = Base64Url.EncodeToString(key.Exponent),
             }),
         };
     }

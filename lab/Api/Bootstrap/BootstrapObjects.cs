@@ -24,7 +24,9 @@ internal static class BootstrapObjects
         {
             store.Create(new("scheduling.k8s.io", "priorityclasses"), new JsonObject
             {
-                ["metadata"] = new JsonObject { ["name"] = name }, ["value"] = JsonTree.Number(value), ["description"] = about,
+                ["metadata"] = new JsonObject { ["name"] = name },
+                ["value"] = JsonTree.Number(value),
+                ["description"] = about,
             }, Options);
         }
         foreach (var resource in store.Registry.All.Select(r => (r.Group, r.Version)).Distinct()) ApiService(store, resource.Group, resource.Version);
@@ -34,14 +36,18 @@ internal static class BootstrapObjects
             ["metadata"] = new JsonObject { ["name"] = "extension-apiserver-authentication", ["namespace"] = "kube-system" },
             ["data"] = new JsonObject
             {
-                ["client-ca-file"] = authorityPem, ["requestheader-allowed-names"] = "[\"front-proxy-client\"]", ["requestheader-client-ca-file"] = authorityPem,
-                ["requestheader-extra-headers-prefix"] = "[\"X-Remote-Extra-\"]", ["requestheader-group-headers"] = "[\"X-Remote-Group\"]",
+                ["client-ca-file"] = authorityPem,
+                ["requestheader-allowed-names"] = "[\"front-proxy-client\"]",
+                ["requestheader-client-ca-file"] = authorityPem,
+                ["requestheader-extra-headers-prefix"] = "[\"X-Remote-Extra-\"]",
+                ["requestheader-group-headers"] = "[\"X-Remote-Group\"]",
                 ["requestheader-username-headers"] = "[\"X-Remote-User\"]",
             },
         }, Options);
         store.Create(new("networking.k8s.io", "servicecidrs"), new JsonObject
         {
-            ["metadata"] = new JsonObject { ["name"] = "kubernetes" }, ["spec"] = new JsonObject { ["cidrs"] = new JsonArray("10.96.0.0/16", "fd00:10:96::/112") },
+            ["metadata"] = new JsonObject { ["name"] = "kubernetes" },
+            ["spec"] = new JsonObject { ["cidrs"] = new JsonArray("10.96.0.0/16", "fd00:10:96::/112") },
         }, Options);
     }
 
@@ -58,8 +64,11 @@ internal static class BootstrapObjects
         {
             ["conditions"] = new JsonArray(new JsonObject
             {
-                ["type"] = "Available", ["status"] = "True", ["lastTransitionTime"] = KubernetesTime.Seconds(store.Clock.GetUtcNow()),
-                ["reason"] = "Local", ["message"] = "Local APIServices are always available",
+                ["type"] = "Available",
+                ["status"] = "True",
+                ["lastTransitionTime"] = KubernetesTime.Seconds(store.Clock.GetUtcNow()),
+                ["reason"] = "Local",
+                ["message"] = "Local APIServices are always available",
             }),
         }, Options);
     }
@@ -72,7 +81,8 @@ internal static class BootstrapObjects
             ["metadata"] = new JsonObject { ["name"] = "kubernetes", ["namespace"] = "default", ["labels"] = new JsonObject { ["component"] = "apiserver", ["provider"] = "kubernetes" } },
             ["spec"] = new JsonObject
             {
-                ["clusterIP"] = "10.96.0.1", ["ipFamilyPolicy"] = "SingleStack",
+                ["clusterIP"] = "10.96.0.1",
+                ["ipFamilyPolicy"] = "SingleStack",
                 ["ports"] = new JsonArray(new JsonObject { ["name"] = "https", ["port"] = JsonTree.Number(443), ["targetPort"] = JsonTree.Number(address.Port) }),
             },
         }, Options);

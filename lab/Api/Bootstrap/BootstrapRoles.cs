@@ -108,7 +108,8 @@ internal static class BootstrapRoles
     {
         ["metadata"] = new JsonObject
         {
-            ["name"] = name, ["labels"] = new JsonObject { ["kubernetes.io/bootstrapping"] = "rbac-defaults" },
+            ["name"] = name,
+            ["labels"] = new JsonObject { ["kubernetes.io/bootstrapping"] = "rbac-defaults" },
             ["annotations"] = new JsonObject { ["rbac.authorization.kubernetes.io/autoupdate"] = "true" },
         },
     };

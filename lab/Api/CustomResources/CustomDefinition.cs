@@ -23,13 +23,25 @@ internal static class CustomDefinition
             var schema = version.Map("schema", "openAPIV3Schema");
             yield return new ApiResource
             {
-                Group = spec.Text("group") ?? "", Version = version.Text("name") ?? "", Plural = names.Text("plural") ?? "", Singular = names.Text("singular") ?? "",
-                Kind = names.Text("kind") ?? "", ListKind = names.Text("listKind") ?? names.Text("kind") + "List", IsNamespaced = spec.Text("scope") == "Namespaced",
-                ShortNames = [.. names.Texts("shortNames")], Categories = [.. names.Texts("categories")], Subresources = subresources, Verbs = Verbs,
+                Group = spec.Text("group") ?? "",
+                Version = version.Text("name") ?? "",
+                Plural = names.Text("plural") ?? "",
+                Singular = names.Text("singular") ?? "",
+                Kind = names.Text("kind") ?? "",
+                ListKind = names.Text("listKind") ?? names.Text("kind") + "List",
+                IsNamespaced = spec.Text("scope") == "Namespaced",
+                ShortNames = [.. names.Texts("shortNames")],
+                Categories = [.. names.Texts("categories")],
+                Subresources = subresources,
+                Verbs = Verbs,
                 Custom = new CustomVersion
                 {
-                    Definition = definition.Name(), Schema = schema, HasStatus = hasStatus, Scale = scale,
-                    Columns = [.. version.Objects("additionalPrinterColumns")], IsStorage = version.Flag("storage") == true,
+                    Definition = definition.Name(),
+                    Schema = schema,
+                    HasStatus = hasStatus,
+                    Scale = scale,
+                    Columns = [.. version.Objects("additionalPrinterColumns")],
+                    IsStorage = version.Flag("storage") == true,
                     SelectableFields = [.. version.Objects("selectableFields").Select(f => (f.Text("jsonPath") ?? "").TrimStart('.'))],
                     DeprecationWarning = version.Flag("deprecated") == true
                         ? version.Text("deprecationWarning") ?? $"{spec.Text("group")}/{version.Text("name")} {names.Text("kind")} is deprecated" : null,

@@ -19,8 +19,11 @@ internal sealed class DefinitionRule : KindRule
         if (o.Ensure("status")["conditions"] is not JsonArray conditions) o.Ensure("status")["conditions"] = conditions = [];
         conditions.Add(new JsonObject
         {
-            ["type"] = "Terminating", ["status"] = "True", ["lastTransitionTime"] = o.Text("metadata", "deletionTimestamp"),
-            ["reason"] = "InstanceDeletionPending", ["message"] = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+            ["type"] = "Terminating",
+            ["status"] = "True",
+            ["lastTransitionTime"] = o.Text("metadata", "deletionTimestamp"),
+            ["reason"] = "InstanceDeletionPending",
+            ["message"] = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
         });
     }
 

@@ -37,7 +37,9 @@ internal static class SchemaShapes
             case "array":
                 return new FieldShape
                 {
-                    Kind = ShapeKind.List, Element = One(schema.Map("items") ?? []), Keys = [.. schema.Texts("x-kubernetes-list-map-keys")],
+                    Kind = ShapeKind.List,
+                    Element = One(schema.Map("items") ?? []),
+                    Keys = [.. schema.Texts("x-kubernetes-list-map-keys")],
                     Ownership = schema.Text("x-kubernetes-list-type") switch { "map" => ListOwnership.Map, "set" => ListOwnership.Set, _ => ListOwnership.Atomic },
                 };
             case "string":

@@ -25,7 +25,8 @@ internal sealed class Discovery(ApiServer server)
                 if (WantsAggregated(context)) return AggregatedAsync(context, all.Where(r => r.Group.Length == 0));
                 return Responses.ObjectAsync(context, 200, new JsonObject
                 {
-                    ["kind"] = "APIVersions", ["versions"] = new JsonArray("v1"),
+                    ["kind"] = "APIVersions",
+                    ["versions"] = new JsonArray("v1"),
                     ["serverAddressByClientCIDRs"] = new JsonArray(new JsonObject { ["clientCIDR"] = "0.0.0.0/0", ["serverAddress"] = context.Request.Host.ToString() }),
                 });
             case ["apis"]:
@@ -144,11 +145,17 @@ internal sealed class Discovery(ApiServer server)
     {
         JsonObject Kind(string group, string version, string kind) => new()
         {
-            ["group"] = r.IsCustom || group != r.Group ? group : "", ["version"] = r.IsCustom || group != r.Group ? version : "", ["kind"] = kind,
+            ["group"] = r.IsCustom || group != r.Group ? group : "",
+            ["version"] = r.IsCustom || group != r.Group ? version : "",
+            ["kind"] = kind,
         };
         var result = new JsonObject
         {
-            ["resource"] = r.Plural, ["responseKind"] = Kind(r.Group, r.Version, r.Kind), ["scope"] = r.IsNamespaced ? "Namespaced" : "Cluster", ["singularResource"] = r.Singular, ["verbs"] = Texts(r.Verbs),
+            ["resource"] = r.Plural,
+            ["responseKind"] = Kind(r.Group, r.Version, r.Kind),
+            ["scope"] = r.IsNamespaced ? "Namespaced" : "Cluster",
+            ["singularResource"] = r.Singular,
+            ["verbs"] = Texts(r.Verbs),
         };
         if (r.ShortNames.Count > 0) result["shortNames"] = Texts(r.ShortNames);
         if (r.Categories.Count > 0) result["categories"] = Texts(r.Categories);

@@ -88,7 +88,9 @@ internal static class ListRequests
         var hasSelector = selection.Labels is { IsEverything: false } || selection.Fields is { IsEverything: false };
         return list with
         {
-            Items = chunk, Continue = WriteToken(list.ResourceVersion, "/" + Key(chunk[^1], selection) + "\0"), Remaining = hasSelector ? null : items.Count - limit,
+            Items = chunk,
+            Continue = WriteToken(list.ResourceVersion, "/" + Key(chunk[^1], selection) + "\0"),
+            Remaining = hasSelector ? null : items.Count - limit,
         };
     }
 

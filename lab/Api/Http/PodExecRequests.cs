@@ -52,8 +52,12 @@ internal static class PodExecRequests
         {
             return (new JsonObject
             {
-                ["metadata"] = new JsonObject(), ["status"] = "Failure", ["message"] = $"Internal error occurred: error executing command in container: {e.Message}", ["reason"] = "InternalError",
-                ["details"] = new JsonObject { ["causes"] = new JsonArray(new JsonObject { ["message"] = $"error executing command in container: {e.Message}" }) }, ["code"] = 500,
+                ["metadata"] = new JsonObject(),
+                ["status"] = "Failure",
+                ["message"] = $"Internal error occurred: error executing command in container: {e.Message}",
+                ["reason"] = "InternalError",
+                ["details"] = new JsonObject { ["causes"] = new JsonArray(new JsonObject { ["message"] = $"error executing command in container: {e.Message}" }) },
+                ["code"] = 500,
             }, Task.CompletedTask);
         }
         await using (session)
@@ -79,8 +83,10 @@ internal static class PodExecRequests
         ? new JsonObject { ["metadata"] = new JsonObject(), ["status"] = "Success" }
         : new JsonObject
         {
-            ["metadata"] = new JsonObject(), ["status"] = "Failure",
-            ["message"] = $"command terminated with non-zero exit code: command terminated with exit code {exitCode}", ["reason"] = "NonZeroExitCode",
+            ["metadata"] = new JsonObject(),
+            ["status"] = "Failure",
+            ["message"] = $"command terminated with non-zero exit code: command terminated with exit code {exitCode}",
+            ["reason"] = "NonZeroExitCode",
             ["details"] = new JsonObject { ["causes"] = new JsonArray(new JsonObject { ["reason"] = "ExitCode", ["message"] = $"{exitCode}" }) },
         };
 

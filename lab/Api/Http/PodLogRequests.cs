@@ -14,8 +14,11 @@ internal static class PodLogRequests
         var runtime = PodTargets.Runtime(c);
         var request = new PodLogRequest(pod, container)
         {
-            Follow = Flag(c, "follow"), Previous = Flag(c, "previous"), Timestamps = Flag(c, "timestamps"),
-            TailLines = Number(c, "tailLines"), LimitBytes = Number(c, "limitBytes"),
+            Follow = Flag(c, "follow"),
+            Previous = Flag(c, "previous"),
+            Timestamps = Flag(c, "timestamps"),
+            TailLines = Number(c, "tailLines"),
+            LimitBytes = Number(c, "limitBytes"),
             Since = KubernetesTime.Parse(c.Query("sinceTime")) ?? (Number(c, "sinceSeconds") is { } seconds ? c.Store.Clock.GetUtcNow().AddSeconds(-seconds) : null),
         };
         await using var log = await runtime.OpenLogAsync(request, c.Aborted);

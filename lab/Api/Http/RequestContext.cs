@@ -34,7 +34,9 @@ internal sealed class RequestContext
             IsDryRun = IsDryRun(kind, Request.Query["dryRun"].OfType<string>().ToList()),
             Validation = validation switch { "Ignore" => FieldValidation.Ignore, "Strict" => FieldValidation.Strict, _ => FieldValidation.Warn },
             Force = Query("force") is { } force && RequestInfo.IsTrue(force),
-            User = User, Warnings = [], Version = View.Requested.Version,
+            User = User,
+            Warnings = [],
+            Version = View.Requested.Version,
         };
     }
 
@@ -79,6 +81,8 @@ internal static class PartialMetadata
 {
     public static JsonObject Of(JsonObject o) => new()
     {
-        ["kind"] = "PartialObjectMetadata", ["apiVersion"] = "meta.k8s.io/v1", ["metadata"] = JsonTree.CopyNode(o["metadata"]),
+        ["kind"] = "PartialObjectMetadata",
+        ["apiVersion"] = "meta.k8s.io/v1",
+        ["metadata"] = JsonTree.CopyNode(o["metadata"]),
     };
 }

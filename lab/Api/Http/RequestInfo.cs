@@ -46,7 +46,13 @@ public sealed record RequestInfo
         if (resource == "namespaces" && ns.Length == 0) ns = name;
         return plain with
         {
-            IsResource = true, Group = group, Version = version, Namespace = ns, Resource = resource, Name = name, AccessName = name.Length > 0 ? name : SelectedName(request),
+            IsResource = true,
+            Group = group,
+            Version = version,
+            Namespace = ns,
+            Resource = resource,
+            Name = name,
+            AccessName = name.Length > 0 ? name : SelectedName(request),
             Subresource = parts.Length > at + 2 ? parts[at + 2] : "",
             Rest = parts.Length > at + 3 ? string.Join('/', parts[(at + 3)..]) : "",
             Verb = ResourceVerb(request, name, isWatchPath),

@@ -151,7 +151,11 @@ internal static class ResourceRequests
         details["uid"] = result.Object.Uid();
         await Responses.ObjectAsync(c.Http, 200, new JsonObject
         {
-            ["kind"] = "Status", ["apiVersion"] = "v1", ["metadata"] = new JsonObject(), ["status"] = "Success", ["details"] = details,
+            ["kind"] = "Status",
+            ["apiVersion"] = "v1",
+            ["metadata"] = new JsonObject(),
+            ["status"] = "Success",
+            ["details"] = details,
         });
     }
 
@@ -179,7 +183,8 @@ internal static class ResourceRequests
         {
             GracePeriodSeconds = body.Number("gracePeriodSeconds") ?? (long.TryParse(c.Query("gracePeriodSeconds"), out var grace) ? grace : null),
             Propagation = policy switch { "Foreground" => Propagation.Foreground, "Orphan" => Propagation.Orphan, "Background" => Propagation.Background, _ => orphan == true ? Propagation.Orphan : null },
-            Uid = body.Text("preconditions", "uid"), ResourceVersion = body.Text("preconditions", "resourceVersion"),
+            Uid = body.Text("preconditions", "uid"),
+            ResourceVersion = body.Text("preconditions", "resourceVersion"),
             IsDryRun = RequestContext.IsDryRun("DeleteOptions", dryRun),
         };
     }

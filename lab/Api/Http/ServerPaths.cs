@@ -13,9 +13,19 @@ internal static class ServerPaths
     /// <summary>The version the lab answers as.</summary>
     public static JsonObject Version => new()
     {
-        ["major"] = "1", ["minor"] = "36", ["emulationMajor"] = "1", ["emulationMinor"] = "36", ["minCompatibilityMajor"] = "1", ["minCompatibilityMinor"] = "35",
-        ["gitVersion"] = "v1.36.2", ["gitCommit"] = "0000000000000000000000000000000000000000", ["gitTreeState"] = "clean", ["buildDate"] = "2026-08-21T00:00:00Z",
-        ["goVersion"] = "go1.26.11", ["compiler"] = "gc", ["platform"] = "linux/amd64",
+        ["major"] = "1",
+        ["minor"] = "36",
+        ["emulationMajor"] = "1",
+        ["emulationMinor"] = "36",
+        ["minCompatibilityMajor"] = "1",
+        ["minCompatibilityMinor"] = "35",
+        ["gitVersion"] = "v1.36.2",
+        ["gitCommit"] = "0000000000000000000000000000000000000000",
+        ["gitTreeState"] = "clean",
+        ["buildDate"] = "2026-08-21T00:00:00Z",
+        ["goVersion"] = "go1.26.11",
+        ["compiler"] = "gc",
+        ["platform"] = "linux/amd64",
     };
 
     public static Task HandleAsync(HttpContext context, string path, ApiServer server)
@@ -49,8 +59,11 @@ internal static class ServerPaths
 
     private static JsonObject OpenId(HttpContext context) => new()
     {
-        ["issuer"] = ServiceAccountTokens.Issuer, ["jwks_uri"] = $"https://{context.Request.Host}/openid/v1/jwks", ["response_types_supported"] = new JsonArray("id_token"),
-        ["subject_types_supported"] = new JsonArray("public"), ["id_token_signing_alg_values_supported"] = new JsonArray("RS256"),
+        ["issuer"] = ServiceAccountTokens.Issuer,
+        ["jwks_uri"] = $"https://{context.Request.Host}/openid/v1/jwks",
+        ["response_types_supported"] = new JsonArray("id_token"),
+        ["subject_types_supported"] = new JsonArray("public"),
+        ["id_token_signing_alg_values_supported"] = new JsonArray("RS256"),
     };
 
     private static Task KeySetAsync(HttpContext context, ApiServer server)

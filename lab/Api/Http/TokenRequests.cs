@@ -14,7 +14,13 @@ internal static class TokenRequests
     private static readonly SchemaType Type = SchemaTable.Get("authentication.v1.TokenRequest");
     private static readonly ApiResource Resource = new()
     {
-        Group = "authentication.k8s.io", Version = "v1", Plural = "serviceaccounts", Singular = "serviceaccount", Kind = "TokenRequest", IsNamespaced = true, Type = Type,
+        Group = "authentication.k8s.io",
+        Version = "v1",
+        Plural = "serviceaccounts",
+        Singular = "serviceaccount",
+        Kind = "TokenRequest",
+        IsNamespaced = true,
+        Type = Type,
     };
 
     public static async Task HandleAsync(RequestContext c)

@@ -25,9 +25,11 @@ public sealed class ApiException(int code, string reason, string message, JsonOb
         {
             var status = new JsonObject
             {
-                ["kind"] = "Status", ["apiVersion"] = "v1",
+                ["kind"] = "Status",
+                ["apiVersion"] = "v1",
                 ["metadata"] = Continue is null ? new JsonObject() : new JsonObject { ["continue"] = Continue },
-                ["status"] = "Failure", ["message"] = Message,
+                ["status"] = "Failure",
+                ["message"] = Message,
             };
             if (Reason.Length > 0) status["reason"] = Reason;
             if (Details is not null) status["details"] = Details.Copy();

@@ -86,8 +86,15 @@ public static class BuiltInResources
         var version = c[0][(slash + 1)..];
         return new ApiResource
         {
-            Group = group, Version = version, Plural = c[1], Kind = c[2], Singular = c[1] == "endpoints" ? "endpoints" : c[2].ToLowerInvariant(),
-            IsNamespaced = c[3] == "N", ShortNames = Words(c[4]), Categories = Words(c[5]), Subresources = Words(c[6]),
+            Group = group,
+            Version = version,
+            Plural = c[1],
+            Kind = c[2],
+            Singular = c[1] == "endpoints" ? "endpoints" : c[2].ToLowerInvariant(),
+            IsNamespaced = c[3] == "N",
+            ShortNames = Words(c[4]),
+            Categories = Words(c[5]),
+            Subresources = Words(c[6]),
             Verbs = c[7].Length == 0 ? ApiResource.AllVerbs : Words(c[7]),
             Type = SchemaTable.Find($"{Package(group)}.{version}.{c[2]}"),
         };

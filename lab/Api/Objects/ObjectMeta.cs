@@ -22,8 +22,12 @@ public static class ObjectMeta
     /// <summary>The reference a child carries to name <paramref name="owner"/> as its controller.</summary>
     public static JsonObject ControllerReference(this JsonObject owner) => new()
     {
-        ["apiVersion"] = owner.ApiVersion(), ["kind"] = owner.Kind(), ["name"] = owner.Name(), ["uid"] = owner.Uid(),
-        ["controller"] = true, ["blockOwnerDeletion"] = true,
+        ["apiVersion"] = owner.ApiVersion(),
+        ["kind"] = owner.Kind(),
+        ["name"] = owner.Name(),
+        ["uid"] = owner.Uid(),
+        ["controller"] = true,
+        ["blockOwnerDeletion"] = true,
     };
 
     /// <summary>The uid of the controlling owner; null without one.</summary>

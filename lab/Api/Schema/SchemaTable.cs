@@ -126,7 +126,9 @@ public static class SchemaTable
         types.TryGetValue(name, out var type)
             ? new FieldShape
             {
-                Kind = ShapeKind.Struct, Type = type, IsAtomic = type.IsAtomic || ownership == "atomic",
+                Kind = ShapeKind.Struct,
+                Type = type,
+                IsAtomic = type.IsAtomic || ownership == "atomic",
                 RetainsKeys = merge?.Contains("retainKeys", StringComparison.Ordinal) == true,
             }
             : FieldShape.Opaque;

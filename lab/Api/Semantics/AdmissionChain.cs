@@ -61,7 +61,8 @@ internal static class AdmissionChain
                         {
                             ["items"] = new JsonArray(new JsonObject
                             {
-                                ["path"] = "namespace", ["fieldRef"] = new JsonObject { ["apiVersion"] = "v1", ["fieldPath"] = "metadata.namespace" },
+                                ["path"] = "namespace",
+                                ["fieldRef"] = new JsonObject { ["apiVersion"] = "v1", ["fieldPath"] = "metadata.namespace" },
                             }),
                         },
                     }),

@@ -120,7 +120,7 @@ internal sealed class TunnelWriter(ITransport transport)
         }
     }
 
-        public void Ping(ulong payload, bool ack) => Send(static (output, s) => FrameWriter.Ping(output, s.payload, s.ack), (payload, ack), isAnswer: ack);
+    public void Ping(ulong payload, bool ack) => Send(static (output, s) => FrameWriter.Ping(output, s.payload, s.ack), (payload, ack), isAnswer: ack);
     public void WindowUpdate(int stream, int increment) => Send(static (output, s) => FrameWriter.WindowUpdate(output, s.stream, s.increment), (stream, increment));
     public void Reset(int stream, ErrorCode code) => Send(static (output, s) => FrameWriter.RstStream(output, s.stream, s.code), (stream, code));
     public void GoAway(int last, ErrorCode code, string debug = "") => Send(static (output, s) => FrameWriter.GoAway(output, s.last, s.code, s.debug), (last, code, debug));

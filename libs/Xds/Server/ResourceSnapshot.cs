@@ -42,7 +42,7 @@ public sealed class ResourceSnapshot
     {
         if (Revision - earlier.Revision is < 0 or > MaxBatchesToWalk) return earlier.Resources.Keys.Union(Resources.Keys, StringComparer.Ordinal);
         HashSet<string> names = new(StringComparer.Ordinal);
-        for (var batch = earlier._last; batch.Revision < Revision; )
+        for (var batch = earlier._last; batch.Revision < Revision;)
         {
             if (batch.Next is not { } next) return earlier.Resources.Keys.Union(Resources.Keys, StringComparer.Ordinal);   // not of the same table
             batch = next;

@@ -85,7 +85,8 @@ internal sealed class HostedProcess : IDisposable
         new Thread(() =>
         {
             foreach (var action in work.GetConsumingEnumerable()) action();
-        }) { IsBackground = true, Name = "process starter" }.Start();
+        })
+        { IsBackground = true, Name = "process starter" }.Start();
         return work;
     }
 }

@@ -107,7 +107,8 @@ internal sealed class LoadClient(NetworkNamespace inside, IPEndPoint destination
             {
                 Interlocked.CompareExchange(ref failure, e, null);
             }
-        }) { IsBackground = true }).ToArray();
+        })
+        { IsBackground = true }).ToArray();
         foreach (var thread in threads) thread.Start();
         foreach (var thread in threads) thread.Join();
         if (failure is not null) throw new IOException($"After {done} new connections: {failure.Message}", failure);

@@ -76,9 +76,18 @@ internal sealed class StandInControlPlane : IAsyncDisposable
     {
         var workload = new Protocol.Wds.Workload
         {
-            Uid = $"Kubernetes//Pod/bench/{name}", Name = name, Namespace = "bench", ServiceAccount = name, Node = node, ClusterId = "Kubernetes",
-            CanonicalName = name, CanonicalRevision = "v1", WorkloadName = name, WorkloadType = Protocol.Wds.WorkloadType.Pod,
-            TunnelProtocol = Protocol.Wds.TunnelProtocol.Hbone, Status = Protocol.Wds.WorkloadStatus.Healthy,
+            Uid = $"Kubernetes//Pod/bench/{name}",
+            Name = name,
+            Namespace = "bench",
+            ServiceAccount = name,
+            Node = node,
+            ClusterId = "Kubernetes",
+            CanonicalName = name,
+            CanonicalRevision = "v1",
+            WorkloadName = name,
+            WorkloadType = Protocol.Wds.WorkloadType.Pod,
+            TunnelProtocol = Protocol.Wds.TunnelProtocol.Hbone,
+            Status = Protocol.Wds.WorkloadStatus.Healthy,
             Addresses = { ByteString.CopyFrom(address.GetAddressBytes()) },
         };
         return XdsResource.Create(TypeUrls.Address, workload.Uid, new Address { Workload = workload }, [$"/{address}"]);

@@ -51,10 +51,20 @@ internal sealed class ZtunnelWay(string name, NodePair nodes, CertificateAuthori
         lock (_agents) _agents.Add(agent);
         var proxy = await HostedProcess.StartAsync(own, Path.Combine(folder, $"{Name}-{node}.log"), new Dictionary<string, string>(environment)
         {
-            ["XDS_ADDRESS"] = $"https://localhost:{StandInControlPlane.Port}", ["CA_ADDRESS"] = $"https://localhost:{StandInControlPlane.Port}",
-            ["XDS_ROOT_CA"] = roots, ["CA_ROOT_CA"] = roots, ["AUTH_TOKEN"] = token, ["INPOD_UDS"] = socket,
-            ["NODE_NAME"] = $"node-{node}", ["POD_NAME"] = $"ztunnel-{node}", ["POD_NAMESPACE"] = "istio-system", ["SERVICE_ACCOUNT"] = "ztunnel",
-            ["INSTANCE_IP"] = "127.0.0.1", ["CLUSTER_ID"] = "Kubernetes", ["RUST_LOG"] = "error", ["PROXY_MODE"] = "shared",
+            ["XDS_ADDRESS"] = $"https://localhost:{StandInControlPlane.Port}",
+            ["CA_ADDRESS"] = $"https://localhost:{StandInControlPlane.Port}",
+            ["XDS_ROOT_CA"] = roots,
+            ["CA_ROOT_CA"] = roots,
+            ["AUTH_TOKEN"] = token,
+            ["INPOD_UDS"] = socket,
+            ["NODE_NAME"] = $"node-{node}",
+            ["POD_NAME"] = $"ztunnel-{node}",
+            ["POD_NAMESPACE"] = "istio-system",
+            ["SERVICE_ACCOUNT"] = "ztunnel",
+            ["INSTANCE_IP"] = "127.0.0.1",
+            ["CLUSTER_ID"] = "Kubernetes",
+            ["RUST_LOG"] = "error",
+            ["PROXY_MODE"] = "shared",
         }, program, "proxy", "ztunnel");
         lock (_proxies) _proxies.Add(proxy);
         await agent.HandOverAsync(cancellationToken).WaitAsync(TimeSpan.FromSeconds(30), cancellationToken);

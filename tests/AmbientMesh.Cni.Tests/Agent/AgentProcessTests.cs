@@ -71,8 +71,13 @@ public sealed class AgentProcessTests : IDisposable
         await File.WriteAllTextAsync(kubeconfig, PluginKubeconfig.For(new Uri("https://127.0.0.1:1"), null, "token"), Patience.Token);
         var variables = new Dictionary<string, string>
         {
-            ["NODE_NAME"] = "n", ["KUBECONFIG"] = kubeconfig, ["HEALTH_PORT"] = "0", ["MONITORING_PORT"] = "0", ["CNI_AGENT_RUN_DIR"] = run,
-            ["ZTUNNEL_UDS_ADDRESS"] = Path.Combine(_folder, "zds.sock"), ["HOST_PROC"] = "/proc",
+            ["NODE_NAME"] = "n",
+            ["KUBECONFIG"] = kubeconfig,
+            ["HEALTH_PORT"] = "0",
+            ["MONITORING_PORT"] = "0",
+            ["CNI_AGENT_RUN_DIR"] = run,
+            ["ZTUNNEL_UDS_ADDRESS"] = Path.Combine(_folder, "zds.sock"),
+            ["HOST_PROC"] = "/proc",
         };
         foreach (var (name, value) in environment) variables[name] = value;
         string[] command = [.. before, Path.Combine(AppContext.BaseDirectory, "cni-node")];

@@ -19,7 +19,10 @@ public sealed class InstallationTests : IDisposable
         File.WriteAllText(Path.Combine(_folder, "image-plugin"), "plugin v1");
         _settings = new AgentSettings
         {
-            NodeName = "n", CniConfigFolder = Path.Combine(_folder, "net.d"), CniBinFolder = Path.Combine(_folder, "bin"), RunFolder = Path.Combine(_folder, "run"),
+            NodeName = "n",
+            CniConfigFolder = Path.Combine(_folder, "net.d"),
+            CniBinFolder = Path.Combine(_folder, "bin"),
+            RunFolder = Path.Combine(_folder, "run"),
             PluginSource = Path.Combine(_folder, "image-plugin"),
         };
     }

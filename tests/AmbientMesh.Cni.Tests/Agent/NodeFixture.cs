@@ -65,9 +65,17 @@ internal sealed class NodeFixture : IAsyncDisposable
 
     public AgentSettings Settings() => new()
     {
-        NodeName = NodeName, SwitchesToHostNamespace = true, HostProc = Proc, HostRoot = Path.Combine(Folder, "host"), RunFolder = Folder,
-        ZdsSocket = ZdsSocket, CniConfigFolder = ConfigFolder, CniBinFolder = BinFolder, PluginSource = PluginProcess.Executable,
-        HealthPort = 0, MonitoringPort = 0,
+        NodeName = NodeName,
+        SwitchesToHostNamespace = true,
+        HostProc = Proc,
+        HostRoot = Path.Combine(Folder, "host"),
+        RunFolder = Folder,
+        ZdsSocket = ZdsSocket,
+        CniConfigFolder = ConfigFolder,
+        CniBinFolder = BinFolder,
+        PluginSource = PluginProcess.Executable,
+        HealthPort = 0,
+        MonitoringPort = 0,
     };
 
     public KubernetesConnection Connection()

@@ -33,7 +33,12 @@ internal static class PluginProcess
             Input = input,
             Environment = new Dictionary<string, string>
             {
-                ["CNI_COMMAND"] = command, ["CNI_ARGS"] = arguments, ["CNI_NETNS"] = netns, ["CNI_IFNAME"] = "eth0", ["CNI_CONTAINERID"] = "c1", ["CNI_PATH"] = "/opt/cni/bin",
+                ["CNI_COMMAND"] = command,
+                ["CNI_ARGS"] = arguments,
+                ["CNI_NETNS"] = netns,
+                ["CNI_IFNAME"] = "eth0",
+                ["CNI_CONTAINERID"] = "c1",
+                ["CNI_PATH"] = "/opt/cni/bin",
             },
         }, Patience.Token);
         Assert.True(result.Errors.Length == 0, result.Errors);

@@ -68,7 +68,10 @@ public class EnrollmentDecisionTests
     {
         var environment = new Dictionary<string, string>
         {
-            ["AMBIENT_IPV6"] = "perhaps", ["HOST_PROBE_SNAT_IP"] = "nowhere", ["MONITORING_PORT"] = "99999", ["AMBIENT_ENABLEMENT_SELECTOR"] = "- [",
+            ["AMBIENT_IPV6"] = "perhaps",
+            ["HOST_PROBE_SNAT_IP"] = "nowhere",
+            ["MONITORING_PORT"] = "99999",
+            ["AMBIENT_ENABLEMENT_SELECTOR"] = "- [",
         };
         var (_, problems) = AgentSettings.Read(name => environment.GetValueOrDefault(name));
         Assert.All(["NODE_NAME", .. environment.Keys], name => Assert.Contains(problems, problem => problem.StartsWith(name, StringComparison.Ordinal)));

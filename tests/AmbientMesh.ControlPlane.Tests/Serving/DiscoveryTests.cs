@@ -149,7 +149,9 @@ public class DiscoveryTests
         var addresses = await stream.ReadAsync();
         await stream.SendAsync(new DeltaDiscoveryRequest
         {
-            TypeUrl = addresses.TypeUrl, ResponseNonce = addresses.Nonce, ErrorDetail = new AmbientMesh.Protocol.Rpc.Status { Message = $"{Client}: address is not 4 or 16 bytes long" },
+            TypeUrl = addresses.TypeUrl,
+            ResponseNonce = addresses.Nonce,
+            ErrorDetail = new AmbientMesh.Protocol.Rpc.Status { Message = $"{Client}: address is not 4 or 16 bytes long" },
         });
         world.Cluster.Put(KubernetesObjects.OfYaml(SampleMesh.Pod("late", "n2", "10.98.0.6", null)));
         Assert.Equal(["Kubernetes//Pod/default/late"], Names(await stream.TakeAsync()));

@@ -235,7 +235,11 @@ internal sealed partial class FakeCluster : IAsyncDisposable
 
     private static JsonObject Problem(int code, string reason, string? name = null, string? resource = null) => new()
     {
-        ["kind"] = "Status", ["status"] = "Failure", ["reason"] = reason, ["message"] = reason, ["code"] = code,
+        ["kind"] = "Status",
+        ["status"] = "Failure",
+        ["reason"] = reason,
+        ["message"] = reason,
+        ["code"] = code,
         ["details"] = new JsonObject { ["name"] = name, ["kind"] = resource },
     };
 

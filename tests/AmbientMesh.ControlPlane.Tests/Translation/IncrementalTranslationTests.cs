@@ -14,13 +14,17 @@ public class IncrementalTranslationTests
     {
         Metadata = new ObjectMeta
         {
-            Name = $"web-{number:000}", Namespace = "shop", Uid = $"uid-{number}", ResourceVersion = version ?? $"{number}",
+            Name = $"web-{number:000}",
+            Namespace = "shop",
+            Uid = $"uid-{number}",
+            ResourceVersion = version ?? $"{number}",
             Labels = new Dictionary<string, string> { ["app"] = $"app-{number % 10}" },
         },
         Spec = new PodSpec { NodeName = $"n{number % 4}", ServiceAccountName = "web" },
         Status = new PodStatus
         {
-            Phase = "Running", PodIP = $"10.244.{number % 4}.{number}",
+            Phase = "Running",
+            PodIP = $"10.244.{number % 4}.{number}",
             Conditions = [new Condition { Type = "Ready", Status = ready ? "True" : "False" }],
         },
     };
@@ -30,7 +34,8 @@ public class IncrementalTranslationTests
         Metadata = new ObjectMeta { Name = app, Namespace = "shop" },
         Spec = new ServiceSpec
         {
-            ClusterIP = "10.96.0.7", Selector = new Dictionary<string, string> { ["app"] = app },
+            ClusterIP = "10.96.0.7",
+            Selector = new Dictionary<string, string> { ["app"] = app },
             Ports = [new ServicePort { Name = "http", Port = 80, TargetPort = targetPort }],
         },
     };

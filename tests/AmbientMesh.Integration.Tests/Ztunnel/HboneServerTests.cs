@@ -48,7 +48,8 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         {
             ConnectCallback = async (_, cancellation) => new NetworkStream(await HbonePeer.DialAsync(mesh.Plain, TestMesh.At(mesh.Server, 15008)), ownsSocket: true),
             SslOptions = new SslClientAuthenticationOptions { ClientCertificateContext = svid.CertificateContext, RemoteCertificateValidationCallback = Anyone },
-        }) { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        })
+        { DefaultRequestVersion = HttpVersion.Version20, DefaultVersionPolicy = HttpVersionPolicy.RequestVersionExact };
         var answer = await client.GetAsync($"https://{mesh.Server.V4}:15008/", Patience.Token);
         Assert.Equal(HttpStatusCode.BadRequest, answer.StatusCode);
         await mesh.Far.Log.LineAsync("connection failed", "error=\"expected method CONNECT, got GET\"");

@@ -31,8 +31,16 @@ public sealed class TestNode : IAsyncDisposable
         var loggers = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Trace).AddProvider(log));
         var settings = new ZtunnelSettings
         {
-            NodeName = name, XdsAddress = plane.Address, CaAddress = plane.Address, XdsRootCa = plane.RootFile, CaRootCa = plane.RootFile,
-            InPodSocket = agent.SocketPath, AdminPort = 0, StatsPort = 0, ReadinessPort = 0, TerminationDeadline = TimeSpan.FromSeconds(2),
+            NodeName = name,
+            XdsAddress = plane.Address,
+            CaAddress = plane.Address,
+            XdsRootCa = plane.RootFile,
+            CaRootCa = plane.RootFile,
+            InPodSocket = agent.SocketPath,
+            AdminPort = 0,
+            StatsPort = 0,
+            ReadinessPort = 0,
+            TerminationDeadline = TimeSpan.FromSeconds(2),
         };
         var app = await ZtunnelApp.StartAsync(with?.Invoke(settings) ?? settings, loggers, LogFilter.Parse("trace"), TimeProvider.System);
         var node = new TestNode(name, app, agent, log, loggers);
@@ -152,9 +160,17 @@ public sealed class TestMesh : IAsyncLifetime
     {
         var workload = new Wds.Workload
         {
-            Uid = $"Kubernetes//Pod/default/{pod.Name}", Name = pod.Name, Namespace = "default", ServiceAccount = pod.Name, Node = node,
-            TunnelProtocol = hbone ? Wds.TunnelProtocol.Hbone : Wds.TunnelProtocol.None, WorkloadName = pod.Name, WorkloadType = Wds.WorkloadType.Pod,
-            CanonicalName = pod.Name, CanonicalRevision = "v1", ClusterId = "Kubernetes",
+            Uid = $"Kubernetes//Pod/default/{pod.Name}",
+            Name = pod.Name,
+            Namespace = "default",
+            ServiceAccount = pod.Name,
+            Node = node,
+            TunnelProtocol = hbone ? Wds.TunnelProtocol.Hbone : Wds.TunnelProtocol.None,
+            WorkloadName = pod.Name,
+            WorkloadType = Wds.WorkloadType.Pod,
+            CanonicalName = pod.Name,
+            CanonicalRevision = "v1",
+            ClusterId = "Kubernetes",
             Addresses = { ByteString.CopyFrom(pod.V4.GetAddressBytes()), ByteString.CopyFrom(pod.V6.GetAddressBytes()) },
         };
         with?.Invoke(workload);

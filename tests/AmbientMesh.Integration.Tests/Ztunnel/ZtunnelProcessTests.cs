@@ -53,9 +53,17 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
 
     private Dictionary<string, string> Settings() => new()
     {
-        ["XDS_ADDRESS"] = "localhost:15012", ["CA_ADDRESS"] = "https://localhost:15012", ["XDS_ROOT_CA"] = _plane.RootFile, ["CA_ROOT_CA"] = _plane.RootFile,
-        ["INPOD_UDS"] = _agent.SocketPath, ["NODE_NAME"] = "n1", ["POD_NAME"] = "ztunnel-n1", ["POD_NAMESPACE"] = "istio-system", ["SERVICE_ACCOUNT"] = "ztunnel",
-        ["INSTANCE_IP"] = _home.V4.ToString(), ["TERMINATION_GRACE_PERIOD_SECONDS"] = "4",
+        ["XDS_ADDRESS"] = "localhost:15012",
+        ["CA_ADDRESS"] = "https://localhost:15012",
+        ["XDS_ROOT_CA"] = _plane.RootFile,
+        ["CA_ROOT_CA"] = _plane.RootFile,
+        ["INPOD_UDS"] = _agent.SocketPath,
+        ["NODE_NAME"] = "n1",
+        ["POD_NAME"] = "ztunnel-n1",
+        ["POD_NAMESPACE"] = "istio-system",
+        ["SERVICE_ACCOUNT"] = "ztunnel",
+        ["INSTANCE_IP"] = _home.V4.ToString(),
+        ["TERMINATION_GRACE_PERIOD_SECONDS"] = "4",
     };
 
     private IPEndPoint Home(int port) => TestMesh.At(_home, port);

@@ -15,7 +15,8 @@ public sealed class ClusterStoreTests
 
     private static JsonObject ConfigMap(string name, string value = "1") => new()
     {
-        ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "demo", ["labels"] = new JsonObject { ["v"] = value } }, ["data"] = new JsonObject { ["a"] = value },
+        ["metadata"] = new JsonObject { ["name"] = name, ["namespace"] = "demo", ["labels"] = new JsonObject { ["v"] = value } },
+        ["data"] = new JsonObject { ["a"] = value },
     };
 
     private static JsonObject Pod(string name, string? node = null)
@@ -191,7 +192,12 @@ public sealed class ClusterStoreTests
             var child = ConfigMap($"child-{propagation}".ToLowerInvariant());
             child.Metadata()["ownerReferences"] = new JsonArray(new JsonObject
             {
-                ["apiVersion"] = "v1", ["kind"] = "ConfigMap", ["name"] = owner.Name(), ["uid"] = owner.Uid(), ["controller"] = true, ["blockOwnerDeletion"] = true,
+                ["apiVersion"] = "v1",
+                ["kind"] = "ConfigMap",
+                ["name"] = owner.Name(),
+                ["uid"] = owner.Uid(),
+                ["controller"] = true,
+                ["blockOwnerDeletion"] = true,
             });
             _store.Create(ConfigMaps, child);
             using var watch = _store.Watch(ConfigMaps, new Selection("demo"), _store.Revision);

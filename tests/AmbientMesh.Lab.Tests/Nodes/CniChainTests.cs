@@ -34,7 +34,8 @@ public sealed class CniChainTests
         var recorded = Input("## a later DEL of the same sandbox");
         var ours = CniChain.Input(RecordedList(), RecordedList().Plugins[^1], PlainPod("id", "") with
         {
-            PodUid = "cff7d351-652a-4c5c-bf2b-55cfe979f16b", CgroupPath = "/kubepods/besteffort/podcff7d351-652a-4c5c-bf2b-55cfe979f16b",
+            PodUid = "cff7d351-652a-4c5c-bf2b-55cfe979f16b",
+            CgroupPath = "/kubepods/besteffort/podcff7d351-652a-4c5c-bf2b-55cfe979f16b",
             Annotations = new Dictionary<string, string> { ["kubernetes.io/config.seen"] = "2026-11-21T01:14:07.267477196Z", ["kubernetes.io/config.source"] = "api" },
         }, null);
         AssertSame(recorded, ours);

@@ -25,7 +25,10 @@ public sealed class PodStatusTests
         var recorded = events[4].Objects("status", "containerStatuses").First();
         var running = Record(pod, new ContainerState.Running(s_running)) with
         {
-            Ready = true, Started = true, ImageId = recorded.Text("imageID")!, ContainerId = recorded.Text("containerID")!,
+            Ready = true,
+            Started = true,
+            ImageId = recorded.Text("imageID")!,
+            ContainerId = recorded.Text("containerID")!,
         };
         PodStatus.Write(pod, View(running, sandboxReady: true, "10.244.0.69"), s_running);
         AssertStatus(events[4], pod);

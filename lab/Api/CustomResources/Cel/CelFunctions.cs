@@ -126,6 +126,11 @@ internal static partial class Durations
 
     private static double Unit(string unit) => unit switch
     {
-        "ns" => 0.01, "ms" => TimeSpan.TicksPerMillisecond, "s" => TimeSpan.TicksPerSecond, "m" => TimeSpan.TicksPerMinute, "h" => TimeSpan.TicksPerHour, _ => 10,
+        "ns" => 0.01,
+        "ms" => TimeSpan.TicksPerMillisecond,
+        "s" => TimeSpan.TicksPerSecond,
+        "m" => TimeSpan.TicksPerMinute,
+        "h" => TimeSpan.TicksPerHour,
+        _ => 10,
     };
 }

@@ -25,8 +25,10 @@ internal static class OpenApiWriter
         schemas["io.k8s.apimachinery.pkg.apis.meta.v1.Patch"] = new JsonObject { ["description"] = "Patch is provided to give a concrete name and type to the Kubernetes PATCH request body.", ["type"] = "object" };
         return new JsonObject
         {
-            ["openapi"] = "3.0.0", ["info"] = new JsonObject { ["title"] = "Kubernetes", ["version"] = "1.36" },
-            ["paths"] = paths, ["components"] = new JsonObject { ["schemas"] = schemas },
+            ["openapi"] = "3.0.0",
+            ["info"] = new JsonObject { ["title"] = "Kubernetes", ["version"] = "1.36" },
+            ["paths"] = paths,
+            ["components"] = new JsonObject { ["schemas"] = schemas },
         };
     }
 
@@ -121,10 +123,13 @@ internal static class OpenApiWriter
         Add(SchemaTable.Get("meta.v1.ListMeta"), schemas, null);
         return new JsonObject
         {
-            ["description"] = $"{resource.ListKind} is a list of {resource.Kind}.", ["type"] = "object", ["required"] = new JsonArray("items"),
+            ["description"] = $"{resource.ListKind} is a list of {resource.Kind}.",
+            ["type"] = "object",
+            ["required"] = new JsonArray("items"),
             ["properties"] = new JsonObject
             {
-                ["apiVersion"] = new JsonObject { ["type"] = "string" }, ["items"] = new JsonObject { ["type"] = "array", ["items"] = new JsonObject { ["$ref"] = Reference + name } },
+                ["apiVersion"] = new JsonObject { ["type"] = "string" },
+                ["items"] = new JsonObject { ["type"] = "array", ["items"] = new JsonObject { ["$ref"] = Reference + name } },
                 ["kind"] = new JsonObject { ["type"] = "string" },
                 ["metadata"] = new JsonObject { ["allOf"] = new JsonArray(new JsonObject { ["$ref"] = Reference + "io.k8s.apimachinery.pkg.apis.meta.v1.ListMeta" }) },
             },
@@ -140,7 +145,8 @@ internal static class OpenApiWriter
         var collection = r.IsNamespaced ? $"{root}/namespaces/{{namespace}}/{r.Plural}" : $"{root}/{r.Plural}";
         paths[collection] = new JsonObject
         {
-            ["get"] = Operation(r, "list", schema + "List", []), ["post"] = Operation(r, "post", schema, ["dryRun", "fieldManager", "fieldValidation"]),
+            ["get"] = Operation(r, "list", schema + "List", []),
+            ["post"] = Operation(r, "post", schema, ["dryRun", "fieldManager", "fieldValidation"]),
         };
         if (r.IsNamespaced) paths[$"{root}/{r.Plural}"] = new JsonObject { ["get"] = Operation(r, "list", schema + "List", []) };
         if (!r.IsStored) return;
@@ -150,8 +156,10 @@ internal static class OpenApiWriter
 
     private static JsonObject Item(ApiResource r, string schema) => new()
     {
-        ["get"] = Operation(r, "get", schema, []), ["put"] = Operation(r, "put", schema, ["dryRun", "fieldManager", "fieldValidation"]),
-        ["patch"] = Operation(r, "patch", schema, WriteParameters), ["delete"] = Operation(r, "delete", schema, ["dryRun"]),
+        ["get"] = Operation(r, "get", schema, []),
+        ["put"] = Operation(r, "put", schema, ["dryRun", "fieldManager", "fieldValidation"]),
+        ["patch"] = Operation(r, "patch", schema, WriteParameters),
+        ["delete"] = Operation(r, "delete", schema, ["dryRun"]),
     };
 
     private static JsonObject Operation(ApiResource r, string action, string schema, string[] parameters)
@@ -165,7 +173,8 @@ internal static class OpenApiWriter
                 ["name"] = p, ["in"] = "query", ["schema"] = new JsonObject { ["type"] = p == "force" ? "boolean" : "string", ["uniqueItems"] = true },
             })]),
             ["responses"] = new JsonObject { ["200"] = new JsonObject { ["description"] = "OK", ["content"] = content } },
-            ["x-kubernetes-action"] = action, ["x-kubernetes-group-version-kind"] = KindOf(r),
+            ["x-kubernetes-action"] = action,
+            ["x-kubernetes-group-version-kind"] = KindOf(r),
         };
         if (action == "patch")
         {

@@ -28,7 +28,8 @@ internal static class TableWriter
         }
         return new JsonObject
         {
-            ["kind"] = "Table", ["apiVersion"] = "meta.k8s.io/v1",
+            ["kind"] = "Table",
+            ["apiVersion"] = "meta.k8s.io/v1",
             ["metadata"] = resourceVersion is null ? new JsonObject() : new JsonObject { ["resourceVersion"] = resourceVersion },
             ["columnDefinitions"] = new JsonArray([.. columns.Select(k => new JsonObject
             {
@@ -93,7 +94,10 @@ internal static class Cells
             var values = string.Join(",", e.Texts("values"));
             parts.Add(e.Text("operator") switch
             {
-                "In" => $"{e.Text("key")} in ({values})", "NotIn" => $"{e.Text("key")} notin ({values})", "DoesNotExist" => $"!{e.Text("key")}", _ => e.Text("key") ?? "",
+                "In" => $"{e.Text("key")} in ({values})",
+                "NotIn" => $"{e.Text("key")} notin ({values})",
+                "DoesNotExist" => $"!{e.Text("key")}",
+                _ => e.Text("key") ?? "",
             });
         }
         return parts.Count == 0 ? None : string.Join(",", parts);

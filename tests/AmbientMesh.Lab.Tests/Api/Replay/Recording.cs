@@ -85,8 +85,15 @@ public static partial class Recording
             i--;
             exchanges.Add(new Exchange
             {
-                Line = line, Remark = remark, Method = request.Groups[1].Value, Target = request.Groups[2].Value, Headers = headers, Body = body.ToString().Trim('\n'),
-                Status = int.Parse(answer.Groups[1].Value), AnswerHeaders = answerHeaders, Answer = text.ToString().Trim('\n'),
+                Line = line,
+                Remark = remark,
+                Method = request.Groups[1].Value,
+                Target = request.Groups[2].Value,
+                Headers = headers,
+                Body = body.ToString().Trim('\n'),
+                Status = int.Parse(answer.Groups[1].Value),
+                AnswerHeaders = answerHeaders,
+                Answer = text.ToString().Trim('\n'),
             });
         }
         return exchanges;

@@ -10,7 +10,8 @@ internal static class SampleObjects
     {
         var o = new JsonObject
         {
-            ["kind"] = resource.Kind, ["apiVersion"] = resource.ApiVersion,
+            ["kind"] = resource.Kind,
+            ["apiVersion"] = resource.ApiVersion,
             ["metadata"] = new JsonObject { ["name"] = name, ["uid"] = Guid.NewGuid().ToString(), ["creationTimestamp"] = "2026-11-21T01:00:00Z", ["labels"] = new JsonObject { ["app"] = "web" } },
         };
         if (ns.Length > 0) o.Metadata()["namespace"] = ns;
@@ -27,7 +28,9 @@ internal static class SampleObjects
             case "services":
                 o["spec"] = new JsonObject
                 {
-                    ["type"] = "ClusterIP", ["clusterIP"] = "10.96.1.1", ["clusterIPs"] = new JsonArray("10.96.1.1"),
+                    ["type"] = "ClusterIP",
+                    ["clusterIP"] = "10.96.1.1",
+                    ["clusterIPs"] = new JsonArray("10.96.1.1"),
                     ["ports"] = new JsonArray(new JsonObject { ["port"] = JsonTree.Number(80), ["protocol"] = "TCP", ["targetPort"] = JsonTree.Number(80) }),
                 };
                 break;
