@@ -17,6 +17,9 @@ public sealed class WireRecording
     public IEnumerable<TcpFlow> Between(IReadOnlySet<IPAddress> addresses) =>
         _flows.Keys.Where(f => addresses.Contains(f.Source.Address) && addresses.Contains(f.Destination.Address));
 
+    /// <summary>The bytes of a flow in order.</summary>
+    public ReadOnlySpan<byte> Content(TcpFlow flow) => _flows[flow];
+
     public long Bytes(TcpFlow flow) => _flows[flow].Length;
 
     /// <summary>The flows that carried <paramref name="text"/> readable.</summary>

@@ -107,10 +107,10 @@ public sealed class AgentAndZtunnelTests : IAsyncLifetime
 
     private async Task<bool> SeenOnTheWireAsync(Func<Task> work, bool expectsTraffic = true)
     {
-        await using var capture = await NodeCapture.StartAsync(_node.Host);
+        using var capture = new WireCapture(_node.Host);
         await work();
-        var wire = await capture.StopAsync();
-        Assert.True(wire.Length > 100 || !expectsTraffic, "nothing crossed the wire: the capture proves nothing");
+        var wire = capture.Stop();
+        Assert.True(wire.Length > 0 || !expectsTraffic, "nothing crossed the wire: the capture proves nothing");
         return wire.AsSpan().IndexOf(Encoding.ASCII.GetBytes(_secret)) >= 0;
     }
 

@@ -47,7 +47,11 @@ public sealed class PodNetwork : IAsyncDisposable
     }
 
     /// <summary>Starts to record every frame on the wire.</summary>
-    public Task<WireCapture> CaptureAsync() => WireCapture.StartAsync(Fabric);
+    public WireCapture Capture()
+    {
+        using var fabric = NetworkNamespace.Open($"/run/netns/{Fabric}");
+        return new WireCapture(fabric);
+    }
 
     public async ValueTask DisposeAsync()
     {

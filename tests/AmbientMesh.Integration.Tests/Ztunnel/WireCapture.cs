@@ -1,40 +1,19 @@
-using System.Diagnostics;
+using AmbientMesh.Lab.Capture;
+using AmbientMesh.Linux;
 
 namespace AmbientMesh.Integration.Tests.Ztunnel;
 
-/// <summary>What crossed the wire while it ran, as tcpdump wrote it.</summary>
-public sealed class WireCapture : IAsyncDisposable
+/// <summary>The TCP payload that crossed a namespace's interfaces while it ran.</summary>
+public sealed class WireCapture(NetworkNamespace where) : IDisposable
 {
-    private readonly Process _process;
-    private readonly string _file;
+    private readonly Lab.Capture.WireCapture _capture = new(where);
 
-    private WireCapture(Process process, string file) => (_process, _file) = (process, file);
-
-    public static async Task<WireCapture> StartAsync(string netns)
+    /// <summary>Ends the recording, when all that had crossed by now is in it, and returns its bytes.</summary>
+    public byte[] Stop()
     {
-        var file = Path.Combine(Path.GetTempPath(), $"{netns}-{Guid.NewGuid():n}.pcap");
-        var process = Process.Start(new ProcessStartInfo("ip", ["netns", "exec", netns, "tcpdump", "-i", "br0", "-U", "--immediate-mode", "-Z", "root", "-s", "0", "-w", file]) { RedirectStandardError = true })!;
-        while (await process.StandardError.ReadLineAsync(Patience.Token) is { } line)
-            if (line.Contains("listening on", StringComparison.Ordinal)) return new WireCapture(process, file);
-        throw new InvalidOperationException("tcpdump did not start");
+        WireRecording recording = _capture.Stop();
+        return [.. recording.Flows.SelectMany(flow => recording.Content(flow).ToArray())];
     }
 
-    /// <summary>Ends the recording and returns its bytes.</summary>
-    public async Task<byte[]> StopAsync()
-    {
-        if (!_process.HasExited)
-        {
-            using var kill = Process.Start("kill", ["-INT", _process.Id.ToString()]);
-            await kill.WaitForExitAsync(Patience.Token);
-            await _process.WaitForExitAsync(Patience.Token);
-        }
-        return await File.ReadAllBytesAsync(_file, Patience.Token);
-    }
-
-    public async ValueTask DisposeAsync()
-    {
-        await StopAsync();
-        _process.Dispose();
-        File.Delete(_file);
-    }
+    public void Dispose() => _capture.Dispose();
 }

@@ -118,7 +118,7 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
         var stream = open.GetStream();
         await stream.WriteAsync("x"u8.ToArray(), Patience.Token);
         Assert.Equal(1, await stream.ReadAsync(new byte[1], Patience.Token));
-        await using var capture = await _network.CaptureAsync();
+        using var capture = _network.Capture();
         await _ztunnel.SignalAsync("KILL");
         await _ztunnel.ExitedAsync();
         for (var i = 0; i < 5; i++)
@@ -132,7 +132,7 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
             await stream.WriteAsync(Encoding.ASCII.GetBytes(secret), Patience.Token);
             if (await stream.ReadAsync(new byte[1], Patience.Token) == 0) throw new IOException("closed");
         });
-        Assert.Equal(-1, (await capture.StopAsync()).AsSpan().IndexOf(Encoding.ASCII.GetBytes(secret)));
+        Assert.Equal(-1, (capture.Stop()).AsSpan().IndexOf(Encoding.ASCII.GetBytes(secret)));
     }
 
     [Fact]

@@ -45,6 +45,7 @@ internal static class NotReplayed
         ["kubectl/apply-server-side.txt:973"] = "follows a migration of managedFields by whole JSON patches",
         ["kubectl/apply-server-side.txt:1195"] = "a JSON patch that tests the recording's own resourceVersion",
         ["kubectl/apply-server-side.txt:1468"] = "follows a migration of managedFields by whole JSON patches",
+        ["kubectl/delete.txt:339"] = "a moment after a foreground delete, which the collector may have finished: covered by the kubectl tests",
         ["kubectl/diff.txt:480"] = "the object's earlier owner is not recorded",
         ["kubectl/label-annotate-patch-scale.txt:2514"] = "controllers had written in between",
         ["kubectl/label-annotate-patch-scale.txt:2787"] = "controllers had written in between",
