@@ -175,7 +175,7 @@ public sealed class OutboundRouterTests
     private static MeshBuilder Remote(Action<Wds.Workload>? with = null) => Mesh.Pod("gw", "10.0.0.60").Service("s", "10.1.0.1", with: s => s.SubjectAltNames.Add("spiffe://cluster.local/ns/default/sa/far"))
         .Pod("far", with: w => { w.Backs("s"); w.Network = "net2"; w.NetworkGateway = At("10.0.0.60"); with?.Invoke(w); });
 
-    [Fact, Scenario("L4-190")]
+    [Fact]
     public void A_pod_of_another_network_is_reached_by_a_tunnel_in_a_tunnel()
     {
         var route = Assert.IsType<OutboundRoute.DoubleHbone>(Decide(Remote(), "10.1.0.1:80"));
