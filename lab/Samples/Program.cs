@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using AmbientMesh.Samples;
+using AmbientMesh.Samples.Load;
 
 using var stop = new CancellationTokenSource();
 var linger = TimeSpan.Zero;
@@ -16,6 +17,7 @@ try
         ["get", var url, .. var rest] => await HttpCaller.GetAsync(new Uri(url), Options.Number(rest, "--repeat", 1), stop.Token),
         ["loop", var url, .. var rest] => await HttpCaller.LoopAsync(new Uri(url), TimeSpan.FromMilliseconds(Options.Number(rest, "--interval-ms", 1000)), stop.Token),
         ["tcp", var target, var text] => await TcpCaller.EchoAsync(target, text, stop.Token),
+        ["load", var target, .. var rest] => await LoadRun.RunAsync(LoadOptions.Read(target, rest), stop.Token),
         _ => Usage(),
     };
 }
@@ -33,6 +35,7 @@ void Stop(PosixSignalContext signal)
 
 static int Usage()
 {
-    Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] [--linger-ms 0] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT");
+    Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] [--linger-ms 0] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT"
+        + " | load HOST:PORT [--rate 20] [--long-lived 10] [--message-ms 200] [--seconds 60] [--answer-seconds 10] [--report PORT]");
     return 2;
 }

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Net.Sockets;
 using System.Text;
 
@@ -9,15 +8,13 @@ internal static class TcpCaller
 {
     public static async Task<int> EchoAsync(string target, string text, CancellationToken stop)
     {
-        var colon = target.LastIndexOf(':');
-        if (colon < 1 || !int.TryParse(target.AsSpan(colon + 1), NumberStyles.None, CultureInfo.InvariantCulture, out var port)) throw new FormatException($"\"{target}\" is not HOST:PORT.");
+        var echo = EchoTarget.Parse(target);
         try
         {
-            using var client = new TcpClient();
-            await client.ConnectAsync(target[..colon].Trim('[', ']'), port, stop);
-            var stream = client.GetStream();
+            using var socket = await echo.ConnectAsync(stop);
+            await using var stream = new NetworkStream(socket);
             await stream.WriteAsync(Encoding.UTF8.GetBytes(text), stop);
-            client.Client.Shutdown(SocketShutdown.Send);
+            socket.Shutdown(SocketShutdown.Send);
             using var reader = new StreamReader(stream, Encoding.UTF8);
             Console.WriteLine(await reader.ReadToEndAsync(stop));
             return 0;
