@@ -19,22 +19,27 @@ public sealed record ChosenEndpoint(Workload Workload, ushort Port);
 public static class EndpointSelection
 {
     /// <summary>Null when nothing healthy, near enough, declared and with capacity is there.</summary>
-    public static ChosenEndpoint? Choose(MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random)
+    /// <param name="trace">Told of every endpoint considered; null, as for traffic, costs nothing.</param>
+    public static ChosenEndpoint? Choose(
+        MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null)
     {
         var group = new List<(ChosenEndpoint Chosen, uint Weight)>();
+        var considered = trace is null ? null : new List<ConsideredEndpoint>();
         var best = int.MinValue;
-        foreach (var endpoint in mesh.Endpoints(service))
+        foreach (var endpoint in mesh.AllEndpoints(service.Key))
         {
-            if (TargetPort(service, endpoint, servicePort, use) is not { } port || !IsReachable(endpoint.Workload, client)) continue;
-            if (Rank(service.LoadBalancing, client, endpoint.Workload) is not { } rank || rank < best) continue;
+            var fitness = Judge(client, service, endpoint, servicePort, use, out var port, out var rank);
+            considered?.Add(new ConsideredEndpoint(endpoint, fitness, port, rank));
+            if (fitness != EndpointFitness.Candidate || rank < best) continue;
             if (rank > best)
             {
                 group.Clear();
                 best = rank;
             }
-            group.Add((new ChosenEndpoint(endpoint.Workload, port), endpoint.Workload.Capacity));
+            group.Add((new ChosenEndpoint(endpoint.Workload, port!.Value), endpoint.Workload.Capacity));
         }
-        return Draw(group, random);
+        trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best))]));
+        return Draw(group, random, trace);
     }
 
     /// <summary>The port an endpoint serves for a service port; null when it does not serve it.</summary>
@@ -49,11 +54,12 @@ public static class EndpointSelection
     }
 
     /// <summary>Draws by weight; weight 0 is never drawn. Null when nothing has weight.</summary>
-    public static T? Draw<T>(IReadOnlyList<(T Item, uint Weight)> choices, Random random) where T : class
+    public static T? Draw<T>(IReadOnlyList<(T Item, uint Weight)> choices, Random random, DecisionTrace? trace = null) where T : class
     {
         long total = 0;
         foreach (var (_, weight) in choices) total += weight;
         if (total == 0) return null;
+        trace?.Draws.Add([.. choices.Select(c => c.Weight)]);
         var draw = random.NextInt64(total);
         foreach (var (item, weight) in choices)
         {
@@ -62,6 +68,25 @@ public static class EndpointSelection
         }
         return null;
     }
+
+    /// <summary>Whether an endpoint could be used, before it is compared with the others.</summary>
+    private static EndpointFitness Judge(Workload client, MeshService service, Endpoint endpoint, ushort servicePort, EndpointUse use, out ushort? port, out int rank)
+    {
+        (port, rank) = (null, int.MinValue);
+        if (!MeshSnapshot.MayServe(service, endpoint)) return EndpointFitness.Unhealthy;
+        if ((port = TargetPort(service, endpoint, servicePort, use)) is null) return EndpointFitness.PortNotServed;
+        if (!IsReachable(endpoint.Workload, client)) return EndpointFitness.Unreachable;
+        if (Rank(service.LoadBalancing, client, endpoint.Workload) is not { } near) return EndpointFitness.OutOfScope;
+        rank = near;
+        return EndpointFitness.Candidate;
+    }
+
+    private static ConsideredEndpoint Settled(ConsideredEndpoint considered, int best) => considered switch
+    {
+        { Fitness: EndpointFitness.Candidate } when considered.Rank < best => considered with { Fitness = EndpointFitness.Farther },
+        { Fitness: EndpointFitness.Candidate, Endpoint.Workload.Capacity: 0 } => considered with { Fitness = EndpointFitness.NoCapacity },
+        _ => considered,
+    };
 
     private static bool IsReachable(Workload endpoint, Workload client) =>
         !endpoint.Addresses.IsEmpty || endpoint.Hostname.Length > 0 || (endpoint.NetworkGateway is not null && endpoint.Network != client.Network);

@@ -80,12 +80,12 @@ public sealed class MeshSnapshot
         FindWorkload(address) is { } workload ? (workload, null) : (null, FindService(address, clientNamespace));
 
     /// <summary>The endpoints traffic may go to: the healthy ones, or all where the service says so.</summary>
-    public IEnumerable<Endpoint> Endpoints(MeshService service)
-    {
-        if (!EndpointsByService.TryGetValue(service.Key, out var endpoints)) yield break;
-        foreach (var endpoint in endpoints.Values)
-            if (endpoint.Workload.IsHealthy || service.LoadBalancing.AllowsUnhealthy) yield return endpoint;
-    }
+    public IEnumerable<Endpoint> Endpoints(MeshService service) => AllEndpoints(service.Key).Where(endpoint => MayServe(service, endpoint));
+
+    /// <summary>Every endpoint of a service, whatever its health.</summary>
+    public IEnumerable<Endpoint> AllEndpoints(ServiceName service) => EndpointsByService.TryGetValue(service, out var endpoints) ? endpoints.Values : [];
+
+    internal static bool MayServe(MeshService service, Endpoint endpoint) => endpoint.Workload.IsHealthy || service.LoadBalancing.AllowsUnhealthy;
 
     /// <summary>The endpoint a workload is for a service, whatever its health; null when it is none.</summary>
     public Endpoint? FindEndpoint(ServiceName service, string uid) =>

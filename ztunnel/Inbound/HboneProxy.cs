@@ -147,7 +147,7 @@ public sealed class HboneProxy(PodContext pod)
     private async Task ForwardAsync(HboneRequest request, OpenConnection connection, InboundDecision.Admitted admitted, ConnectionDescription description, MeshSnapshot mesh, Workload workload)
     {
         var account = new InboundAccount(_services, description);
-        var facts = new ConnectionFacts(request.Peer!.Identity, description.Source.Address, admitted.Destination);
+        var facts = admitted.Facts(request.Peer!.Identity, description.Source.Address);
         if (PolicyJudge.Judge(pod, mesh, workload, facts) is { } refusal)
         {
             request.Reject(401);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
 using AmbientMesh.Model;
+using AmbientMesh.Model.Authorization;
 using AmbientMesh.Ztunnel.Connections;
 
 namespace AmbientMesh.Ztunnel.Inbound;
@@ -19,6 +20,9 @@ public abstract record InboundDecision
     {
         /// <summary>Whether the application must see the proxy itself as its peer, not the client.</summary>
         public bool IsFromLoopback => IPAddress.IsLoopback(Upstream.Address);
+
+        /// <summary>What policies are asked about the connection of <paramref name="peer"/> from <paramref name="source"/>.</summary>
+        public ConnectionFacts Facts(SpiffeId? peer, IPAddress source) => new(peer, source, Destination);
     }
 
     /// <summary>Answer with <paramref name="Status"/>; no policy is judged and no byte reaches the application.</summary>

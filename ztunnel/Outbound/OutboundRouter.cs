@@ -8,7 +8,8 @@ namespace AmbientMesh.Ztunnel.Outbound;
 /// <summary>What a routing decision depends on besides the mesh and the destination.</summary>
 /// <param name="Network">The network destinations are looked up on; the empty one for most.</param>
 /// <param name="Random">Draws endpoints and weighted waypoints.</param>
-public sealed record OutboundSettings(string Network, Random Random);
+/// <param name="Trace">Told what was considered, for an explanation; null for traffic.</param>
+public sealed record OutboundSettings(string Network, Random Random, DecisionTrace? Trace = null);
 
 /// <summary>Chooses how a captured connection leaves the pod (L4 reference §10.2).</summary>
 public static class OutboundRouter
@@ -19,23 +20,23 @@ public static class OutboundRouter
     {
         if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port)) return Refuse(CloseReason.SelfCall);
         var (workload, service) = mesh.Find(new NetworkAddress(settings.Network, destination.Address), source.Namespace);
-        var request = new Request(mesh, source, destination, settings.Random);
+        var request = new Request(mesh, source, destination, settings.Random, settings.Trace);
         return (workload, service) switch
         {
             (null, null) => new OutboundRoute.Plaintext(destination, null, null),   // not a mesh address
-            (_, { } asked) when WaypointOf(asked, settings.Random) is { } waypoint => ThroughServiceWaypoint(request, asked, waypoint),
+            (_, { } asked) when WaypointOf(asked, settings) is { } waypoint => ThroughServiceWaypoint(request, asked, waypoint),
             (_, { LoadBalancing.Mode: LoadBalancingMode.Passthrough } asked) => new OutboundRoute.Plaintext(destination, null, asked),
             (_, { } asked) => ToService(request, asked),
             ({ } asked, _) => ToWorkload(request, asked),
         };
     }
 
-    private readonly record struct Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, Random Random);
+    private readonly record struct Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, Random Random, DecisionTrace? Trace);
 
-    private static GatewayAddress? WaypointOf(MeshService service, Random random)
+    private static GatewayAddress? WaypointOf(MeshService service, OutboundSettings settings)
     {
         if (service.WeightedWaypoints.IsEmpty) return service.Waypoint;
-        return EndpointSelection.Draw([.. service.WeightedWaypoints.Select(w => (w.Destination, w.Weight))], random) ?? service.Waypoint;
+        return EndpointSelection.Draw([.. service.WeightedWaypoints.Select(w => (w.Destination, w.Weight))], settings.Random, settings.Trace) ?? service.Waypoint;
     }
 
     private static OutboundRoute ThroughServiceWaypoint(in Request request, MeshService service, GatewayAddress reference)
@@ -48,7 +49,7 @@ public static class OutboundRouter
 
     private static OutboundRoute ToService(in Request request, MeshService service)
     {
-        var chosen = EndpointSelection.Choose(request.Mesh, request.Source, service, (ushort)request.Destination.Port, EndpointUse.Standard, request.Random);
+        var chosen = EndpointSelection.Choose(request.Mesh, request.Source, service, (ushort)request.Destination.Port, EndpointUse.Standard, request.Random, request.Trace);
         if (chosen is null) return Refuse(CloseReason.NoHealthyUpstream(request.Destination));
         if (chosen.Workload.Network != request.Source.Network) return AcrossNetworks(request, service, chosen.Workload, service);
         return Direct(request, chosen.Workload, chosen.Port, service);
@@ -83,14 +84,14 @@ public static class OutboundRouter
     private static OutboundRoute AcrossNetworks(in Request request, MeshService asked, Workload remote, MeshService? end)
     {
         if (remote.NetworkGateway is not { } reference) return Refuse(CloseReason.NoRoute(remote));
-        var gateway = GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Standard, request.Random);
+        var gateway = GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Standard, request.Random, request.Trace);
         if (gateway is not { Address: { } address }) return Refuse(CloseReason.UnknownNetworkGateway($"{GatewayResolution.Describe(reference)} not found"));
         if (!HboneAuthority.TryParse($"{asked.Hostname}:{request.Destination.Port}", out var authority)) return Refuse(CloseReason.NoRoute(remote));
         return new OutboundRoute.DoubleHbone(new IPEndPoint(address, gateway.Port), gateway.Identities, authority, end?.SubjectAltNames ?? [], remote, asked);
     }
 
     private static ResolvedGateway? ResolveWaypoint(in Request request, GatewayAddress reference) =>
-        GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Waypoint, request.Random);
+        GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Waypoint, request.Random, request.Trace);
 
     private static CloseReason UnknownWaypoint(GatewayAddress reference) => CloseReason.UnknownWaypoint($"{GatewayResolution.Describe(reference)} not found");
 

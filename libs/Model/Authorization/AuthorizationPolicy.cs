@@ -16,11 +16,14 @@ public sealed class AuthorizationPolicy
     public ImmutableArray<PolicyRule> Rules { get; init; } = [];
 
     /// <summary>No rule: never matches (an ALLOW policy then denies everything by existing).</summary>
-    public bool Matches(in ConnectionFacts facts)
+    public bool Matches(in ConnectionFacts facts) => MatchingRule(facts) >= 0;
+
+    /// <summary>The position of the first rule that matches; -1 for none.</summary>
+    public int MatchingRule(in ConnectionFacts facts)
     {
-        foreach (var rule in Rules)
-            if (rule.Matches(facts)) return true;
-        return false;
+        for (var i = 0; i < Rules.Length; i++)
+            if (Rules[i].FailingClause(facts) < 0) return i;
+        return -1;
     }
 
     public override string ToString() => Key.ToString();
@@ -33,11 +36,12 @@ public enum PolicyAction { Allow, Deny }
 /// <summary>All clauses hold; no clause: matches.</summary>
 public sealed record PolicyRule(ImmutableArray<PolicyClause> Clauses)
 {
-    internal bool Matches(in ConnectionFacts facts)
+    /// <summary>The position of the first clause that does not hold; -1 when the rule matches.</summary>
+    public int FailingClause(in ConnectionFacts facts)
     {
-        foreach (var clause in Clauses)
-            if (!clause.Matches(facts)) return false;
-        return true;
+        for (var i = 0; i < Clauses.Length; i++)
+            if (!Clauses[i].Matches(facts)) return i;
+        return -1;
     }
 }
 

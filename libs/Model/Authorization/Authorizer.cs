@@ -29,6 +29,10 @@ public abstract record AuthorizationVerdict
 /// <param name="Missing">Names the workload lists and the mesh does not hold; skipped, and worth a warning.</param>
 public sealed record EffectivePolicies(ImmutableArray<AuthorizationPolicy> Enforced, ImmutableArray<AuthorizationPolicy> DryRun, ImmutableArray<PolicyName> Missing);
 
+/// <summary>A policy the verdict looked at.</summary>
+/// <param name="MatchingRule">The position of the rule that matches the connection; -1 when none does.</param>
+public sealed record JudgedPolicy(AuthorizationPolicy Policy, int MatchingRule);
+
 /// <summary>Evaluates the policies of a destination workload (L4 reference §5.3). Pure.</summary>
 public static class Authorizer
 {
@@ -49,18 +53,26 @@ public static class Authorizer
     }
 
     /// <summary>DENY goes first; without ALLOW policies all is allowed; with them one must match.</summary>
-    public static AuthorizationVerdict Decide(EffectivePolicies policies, in ConnectionFacts facts)
+    /// <param name="judged">Told of every policy looked at until the verdict was clear; null, as for traffic, costs nothing.</param>
+    public static AuthorizationVerdict Decide(EffectivePolicies policies, in ConnectionFacts facts, List<JudgedPolicy>? judged = null)
     {
         var anyAllow = false;
         foreach (var policy in policies.Enforced)
         {
             if (policy.Action == PolicyAction.Allow) anyAllow = true;
-            else if (policy.Matches(facts)) return new AuthorizationVerdict.DeniedBy(policy.Key);
+            else if (Matches(policy, facts, judged)) return new AuthorizationVerdict.DeniedBy(policy.Key);
         }
         if (!anyAllow) return new AuthorizationVerdict.Allowed(null);
         foreach (var policy in policies.Enforced)
-            if (policy.Action == PolicyAction.Allow && policy.Matches(facts)) return new AuthorizationVerdict.Allowed(policy.Key);
+            if (policy.Action == PolicyAction.Allow && Matches(policy, facts, judged)) return new AuthorizationVerdict.Allowed(policy.Key);
         return new AuthorizationVerdict.NotAllowed();
+    }
+
+    private static bool Matches(AuthorizationPolicy policy, in ConnectionFacts facts, List<JudgedPolicy>? judged)
+    {
+        var rule = policy.MatchingRule(facts);
+        judged?.Add(new JudgedPolicy(policy, rule));
+        return rule >= 0;
     }
 
     public static AuthorizationVerdict Decide(MeshSnapshot mesh, Workload destination, in ConnectionFacts facts) =>
