@@ -10,7 +10,8 @@ using AmbientMesh.Linux;
 namespace AmbientMesh.EndToEnd.Tests;
 
 /// <summary>One cluster with the mesh installed by its own manifests, shared by all tests: a lab made for this run, or the cluster
-/// that <c>AMBIENTMESH_KUBECONFIG</c> names.</summary>
+/// that <c>AMBIENTMESH_KUBECONFIG</c> names (<c>./mesh test --cluster</c>): there the mesh is installed and removed again unless it was
+/// there before; <c>AMBIENTMESH_INSTALLED</c> takes it as it is, <c>AMBIENTMESH_KEEP</c> leaves it.</summary>
 public sealed class ClusterFixture : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mesh-e2e-").FullName;
@@ -18,6 +19,7 @@ public sealed class ClusterFixture : IAsyncLifetime
     private readonly string _lab = $"e2e-{Environment.ProcessId}";
     private string? _missing;
     private bool _up;
+    private MeshInstallation? _installation;
 
     public CommandRunner Run { get; private set; } = null!;
     public MeshWatcher Mesh { get; private set; } = null!;
@@ -51,17 +53,20 @@ public sealed class ClusterFixture : IAsyncLifetime
         }
         Run = new CommandRunner(kubeconfig);
         Mesh = new MeshWatcher(Run, TimeProvider.System);
-        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(4));
-        await Run.MustKubectlAsync(limit.Token, "apply", "-k", Path.Combine(Samples.Root, "deploy"));
-        foreach (var part in new[] { "deployment/istiod", "daemonset/istio-cni-node", "daemonset/ztunnel" })
-            await Run.MustKubectlAsync(limit.Token, "rollout", "status", "-n", "istio-system", part, "--timeout=120s");
+        _installation = new MeshInstallation(Run, Path.Combine(Samples.Root, "deploy"));
+        using var limit = new CancellationTokenSource(TimeSpan.FromMinutes(7));
+        if (Set("AMBIENTMESH_INSTALLED")) await _installation.RolledOutAsync(limit.Token);
+        else await _installation.InstallAsync(limit.Token);
     }
 
     public async ValueTask DisposeAsync()
     {
+        if (_given is not null && _installation is not null && !Set("AMBIENTMESH_KEEP")) await _installation.RemoveAsync();
         if (_up) await CommandRunner.LabAsync(CancellationToken.None, "down", "--name", _lab);
         Directory.Delete(_folder, recursive: true);
     }
+
+    private static bool Set(string variable) => !string.IsNullOrEmpty(Environment.GetEnvironmentVariable(variable));
 
     private string? WhyNot()
     {
