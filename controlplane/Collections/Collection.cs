@@ -58,7 +58,12 @@ public abstract class Collection<TKey, TValue> : ICollectionNode
     private protected void Write(TKey key, TValue? value)
     {
         var held = _items.GetValueOrDefault(key);
-        if (held is null ? value is null : value is not null && _sameValue.Equals(held, value)) return;
+        if (held is null && value is null) return;
+        if (held is not null && value is not null && _sameValue.Equals(held, value))
+        {
+            _items[key] = value;   // the newest of equal values is kept: it may know more, e.g. which generation of an object it follows from
+            return;
+        }
         _before.TryAdd(key, held);
         if (value is null) _items.Remove(key);
         else _items[key] = value;

@@ -22,18 +22,20 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         ("syncz", "each client, by type: last response sent, last acknowledged, what it rejects"),
         ("connections", "each client: node, address, since when"),
         ("config_dump", "resources served; ?type=address, workload, service or authorization, ?name= for one"),
+        ("origins", "the Kubernetes objects that made a resource: kind, namespace, name, generation; ?name= for one, repeatable"),
         ("collectionz", "size of each collection"),
     ];
 
     /// <summary>The page as JSON; null when there is no such page or type.</summary>
-    public async Task<byte[]?> RenderAsync(string page, string? type, string? name, CancellationToken cancellationToken) => page switch
+    public async Task<byte[]?> RenderAsync(string page, string? type, IReadOnlyList<string> names, CancellationToken cancellationToken) => page switch
     {
         "" => Render(WriteIndex),
         "syncz" => Render(WriteSync),
         "connections" => Render(WriteConnections),
+        "origins" => await loop.ReadAsync(() => Render(json => OriginPage.Write(json, mesh, names)), cancellationToken),
         "collectionz" => await loop.ReadAsync(() => Render(WriteSizes), cancellationToken),
         "config_dump" when (type ?? "address") is "address" or "workload" or "service" or "authorization" =>
-            await DumpAsync(type ?? "address", name, cancellationToken),
+            await DumpAsync(type ?? "address", names.Count > 0 ? names[0] : null, cancellationToken),
         _ => null,
     };
 

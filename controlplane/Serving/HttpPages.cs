@@ -33,7 +33,7 @@ internal sealed class HttpPages(
             return;
         }
         var query = http.Request.Query;
-        var body = await debug.RenderAsync(page, Single(query, "type"), Single(query, "name"), http.RequestAborted);
+        var body = await debug.RenderAsync(page, Single(query, "type"), [.. query["name"].OfType<string>().Where(name => name.Length > 0)], http.RequestAborted);
         if (body is null) await AnswerAsync(http, 404, $"no such page or type; see {DebugRoot}\n");
         else await AnswerAsync(http, 200, body, "application/json");
     }

@@ -2,6 +2,7 @@ using AmbientMesh.ControlPlane.Collections;
 using AmbientMesh.ControlPlane.Translation.Policy;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Protocol.Security;
+using AmbientMesh.Xds;
 
 namespace AmbientMesh.ControlPlane.Translation;
 
@@ -16,6 +17,7 @@ public sealed class MeshCollections
     private readonly DerivedCollection<ObjectKey, Node, ObjectKey, NodeLocality> _localities;
     private readonly DerivedCollection<ObjectKey, Namespace, ObjectKey, ClusterNetwork> _networks;
     private readonly Index<SelectorTerm, ObjectKey, TranslatedService> _servicesBySelector;
+    private readonly Index<string, ObjectKey, TranslatedService> _servicesByName;
     private readonly Index<ObjectKey, ObjectKey, EndpointSlice> _handMadeSlicesByPod;
 
     public MeshCollections(CollectionGraph graph, MeshScope scope)
@@ -37,7 +39,8 @@ public sealed class MeshCollections
 
         PodWorkloads = Pods.MapMany("pod workloads", (MeshAddress a) => a.Name, OfPod);
         EndpointWorkloads = EndpointSlices.MapMany("endpoint workloads", (MeshAddress a) => a.Name, OfSlice);
-        var services = TranslatedServices.MapMany("service addresses", (MeshAddress a) => a.Name, (_, service) => [MeshAddress.Of(service.Message)]);
+        _servicesByName = TranslatedServices.IndexBy("by resource name", service => new[] { service.ResourceName });
+        var services = TranslatedServices.MapMany("service addresses", (MeshAddress a) => a.Name, (_, service) => [MeshAddress.Of(service.Message, service.Origin)]);
         Addresses = new UnionCollection<string, MeshAddress>(graph, "addresses", [PodWorkloads, EndpointWorkloads, services]);
     }
 
@@ -60,6 +63,13 @@ public sealed class MeshCollections
     /// <summary>Everything of type <c>istio.security.Authorization</c>, by <c>namespace/name</c>.</summary>
     public Collection<string, Authorization> Authorizations => Policies.Authorizations;
 
+    /// <summary>The objects that made a resource of either type, in the versions that are in force; empty when there is no such resource.</summary>
+    public IEnumerable<(string TypeUrl, ObjectOrigin Origin)> OriginsOf(string name)
+    {
+        var address = PodWorkloads.Find(name)?.Origins ?? EndpointWorkloads.Find(name)?.Origins ?? [.. _servicesByName.Lookup(name).Select(s => TranslatedServices.Find(s.Key)!.Origin)];
+        return address.Select(origin => (TypeUrls.Address, origin)).Concat(Policies.OriginsOf(name).Select(origin => (TypeUrls.Authorization, origin)));
+    }
+
     private static SourceCollection<ObjectKey, T> Source<T>(CollectionGraph graph) where T : KubernetesObject, IResource<T> =>
         new(graph, T.Type.Plural, SameVersion<T>.Instance);
 
@@ -75,7 +85,7 @@ public sealed class MeshCollections
         var services = SelectedBy(context, pod).Concat(ListedBy(context, pod)).OrderBy(s => s.Key);
         var workload = PodTranslation.Translate(_scope, Network(context), pod, node, services);
         workload.AuthorizationPolicies.Add(Policies.NamedBy(context, pod.Namespace, pod.Metadata.Labels));
-        return [MeshAddress.Of(workload)];
+        return [MeshAddress.Of(workload, ObjectOrigin.Of(pod))];
     }
 
     // Each service is indexed under one term of its selector, which a selected pod must carry: so looking under the pod's own labels finds them all.
@@ -90,7 +100,7 @@ public sealed class MeshCollections
 
     private IEnumerable<MeshAddress> OfSlice(FetchContext context, EndpointSlice slice) =>
         EndpointSliceTranslation.ServiceOf(slice) is { } key && context.Get(TranslatedServices, key) is { } service
-            ? EndpointSliceTranslation.Translate(_scope, Network(context), slice, service).Select(MeshAddress.Of)
+            ? EndpointSliceTranslation.Translate(_scope, Network(context), slice, service).Select(w => MeshAddress.Of(w, ObjectOrigin.Of(slice), service.Origin))
             : [];
 
     /// <summary>One required label of a namespace's pods.</summary>

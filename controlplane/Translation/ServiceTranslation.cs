@@ -19,6 +19,7 @@ internal static class ServiceTranslation
             Message = Message(scope, network, service, carried),
             Ports = [.. carried.Select(Member)],
             Selector = service.Spec.Selector,
+            Origin = ObjectOrigin.Of(service),
         };
     }
 

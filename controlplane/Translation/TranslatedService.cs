@@ -20,6 +20,9 @@ public sealed class TranslatedService : IEquatable<TranslatedService>
     /// <summary>Labels a member pod has; empty when the members are listed in EndpointSlices by hand.</summary>
     public required IReadOnlyDictionary<string, string> Selector { get; init; }
 
+    /// <summary>The object that made it; not part of equality.</summary>
+    public required ObjectOrigin Origin { get; init; }
+
     /// <summary>Whether pods with these labels, in the Service's namespace, are members by selector.</summary>
     public bool Selects(IReadOnlyDictionary<string, string> labels) =>
         Selector.Count > 0 && Selector.All(term => labels.TryGetValue(term.Key, out var value) && value == term.Value);

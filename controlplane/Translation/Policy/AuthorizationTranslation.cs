@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Protocol.Security;
 using Action = AmbientMesh.Protocol.Security.Action;
@@ -8,9 +9,15 @@ namespace AmbientMesh.ControlPlane.Translation.Policy;
 /// <summary>An AuthorizationPolicy as ztunnel gets it. Equal by content.</summary>
 /// <param name="Message">Null when it is not sent.</param>
 /// <param name="Selector">Whose workloads name it; with an empty one the policy's scope finds them.</param>
-internal sealed record TranslatedPolicy(ObjectKey Key, Authorization? Message, WorkloadSelector Selector, PolicyVerdict Verdict)
+/// <param name="Origin">The version of the object it follows from; not part of equality.</param>
+internal sealed record TranslatedPolicy(ObjectKey Key, Authorization? Message, WorkloadSelector Selector, PolicyVerdict Verdict, ObjectOrigin Origin)
 {
     public string ResourceName => Key.ToString();
+
+    public bool Equals(TranslatedPolicy? other) =>
+        other is not null && Key == other.Key && Equals(Message, other.Message) && Selector.Equals(other.Selector) && Verdict == other.Verdict;
+
+    public override int GetHashCode() => Key.GetHashCode();
 }
 
 /// <summary>AuthorizationPolicy to <c>istio.security.Authorization</c> (reference 5.4). Pure.</summary>
@@ -22,7 +29,8 @@ internal static class AuthorizationTranslation
         var spec = PolicyObject.SpecOf(policy);
         var key = GenericObjects.KeyOf(policy);
         var selector = PolicyObject.SelectorOf(spec);
-        if (WhyNotSent(scope, policy, spec) is { } refusal) return new TranslatedPolicy(key, null, selector, refusal);
+        var origin = ObjectOrigin.Of(PolicyKinds.AuthorizationPolicy, policy);
+        if (WhyNotSent(scope, policy, spec) is { } refusal) return new TranslatedPolicy(key, null, selector, refusal, origin);
 
         List<string> notes = [];
         var action = ActionOf(spec) == "DENY" ? Action.Deny : Action.Allow;
@@ -36,7 +44,7 @@ internal static class AuthorizationTranslation
             Rules = { PolicyObject.List(spec, "rules").Select(rule => RuleTranslation.Translate(action, key.Namespace, rule, notes)).OfType<Rule>() },
         };
         if (message.DryRun) notes.Insert(0, "Dry run: judged and logged, not enforced.");
-        return new TranslatedPolicy(key, message, selector, PolicyVerdict.Of(notes));
+        return new TranslatedPolicy(key, message, selector, PolicyVerdict.Of(notes), origin);
     }
 
     private static PolicyVerdict? WhyNotSent(MeshScope scope, JsonObject policy, JsonObject spec)

@@ -1,3 +1,4 @@
+using AmbientMesh.Kubernetes;
 using AmbientMesh.Protocol.Security;
 using Action = AmbientMesh.Protocol.Security.Action;
 
@@ -69,7 +70,11 @@ internal static class PeerAuthenticationConversion
     private static Authorization Denying(string ns, string name, Rule rule) =>
         new() { Namespace = ns, Name = name, Scope = Scope.WorkloadSelector, Action = Action.Deny, Rules = { rule } };
 
-    private static string StaticStrictName(string rootNamespace) => $"{rootNamespace}/{StaticStrict}";
+    /// <summary>The object whose port-level modes the policy of that name carries; null for a name this class does not make. The static policy has no object of its own.</summary>
+    public static ObjectKey? ConvertedFrom(string ns, string policyName) =>
+        policyName.StartsWith(ConvertedPrefix, StringComparison.Ordinal) ? new ObjectKey(ns, policyName[ConvertedPrefix.Length..]) : null;
+
+    public static string StaticStrictName(string rootNamespace) => $"{rootNamespace}/{StaticStrict}";
 
     private static string ConvertedName(PeerAuthenticationRule own) => $"{own.Key.Namespace}/{ConvertedPrefix}{own.Key.Name}";
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.Kubernetes;
 
 namespace AmbientMesh.ControlPlane.Translation.Policy;
@@ -29,6 +30,12 @@ internal sealed class PeerAuthenticationRule : IEquatable<PeerAuthenticationRule
     /// <summary>What was not taken as written.</summary>
     public required IReadOnlyList<string> Notes { get; init; }
 
+    /// <summary>The version of the object it was read from; not part of equality.</summary>
+    public required ObjectOrigin Origin { get; init; }
+
+    /// <summary>Something in it asks for proof of identity.</summary>
+    public bool AsksForIdentity => Mode == MtlsMode.Strict || PortsWith(MtlsMode.Strict).Any();
+
     public IEnumerable<ushort> PortsWith(params MtlsMode[] modes) => Ports.Where(p => modes.Contains(p.Value)).Select(p => p.Key);
 
     /// <summary>Of several on one level the oldest counts; null when there is none.</summary>
@@ -54,7 +61,16 @@ internal sealed class PeerAuthenticationRule : IEquatable<PeerAuthenticationRule
             notes.Add("portLevelMtls counts only beside a selector and is left out.");
         else if (spec["portLevelMtls"] is not (null or JsonObject))
             mode = Unreadable("portLevelMtls", notes);
-        return new PeerAuthenticationRule { Key = GenericObjects.KeyOf(policy), Created = PolicyObject.CreatedOf(policy), Selector = selector, Mode = mode, Ports = [.. ports], Notes = notes };
+        return new PeerAuthenticationRule
+        {
+            Key = GenericObjects.KeyOf(policy),
+            Created = PolicyObject.CreatedOf(policy),
+            Selector = selector,
+            Mode = mode,
+            Ports = [.. ports],
+            Notes = notes,
+            Origin = ObjectOrigin.Of(PolicyKinds.PeerAuthentication, policy),
+        };
     }
 
     private static MtlsMode ModeOf(JsonNode? mtls, string field, List<string> notes)

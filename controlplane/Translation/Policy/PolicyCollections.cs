@@ -12,6 +12,7 @@ public sealed class PolicyCollections
 {
     private readonly MeshScope _scope;
     private readonly DerivedCollection<ObjectKey, JsonObject, ObjectKey, PeerAuthenticationRule> _peerRules;
+    private readonly DerivedCollection<ObjectKey, JsonObject, ObjectKey, TranslatedPolicy> _policies;
     private readonly Index<PolicyTerm, ObjectKey, TranslatedPolicy> _policiesByTerm;
     private readonly Index<PolicyTerm, ObjectKey, PeerAuthenticationRule> _peerRulesByTerm;
     private readonly Index<string, ObjectKey, PeerAuthenticationRule> _wideByNamespace;
@@ -22,13 +23,13 @@ public sealed class PolicyCollections
         AuthorizationPolicies = new(graph, PolicyKinds.AuthorizationPolicy.Plural, SamePolicyVersion.Instance);
         PeerAuthentications = new(graph, PolicyKinds.PeerAuthentication.Plural, SamePolicyVersion.Instance);
 
-        var policies = AuthorizationPolicies.Map("translated policies", GenericObjects.KeyOf, (_, policy) => AuthorizationTranslation.Translate(scope, policy));
-        _policiesByTerm = policies.IndexBy("by selector", p => p.Message is null ? [] : TermsOf(p.Selector, p.Key.Namespace == scope.RootNamespace ? "" : p.Key.Namespace));
+        _policies = AuthorizationPolicies.Map("translated policies", GenericObjects.KeyOf, (_, policy) => AuthorizationTranslation.Translate(scope, policy));
+        _policiesByTerm = _policies.IndexBy("by selector", p => p.Message is null ? [] : TermsOf(p.Selector, p.Key.Namespace == scope.RootNamespace ? "" : p.Key.Namespace));
         _peerRules = PeerAuthentications.Map("peer authentication rules", GenericObjects.KeyOf, (_, policy) => PeerAuthenticationRule.Of(policy));
         _peerRulesByTerm = _peerRules.IndexBy("by selector", rule => TermsOf(rule.Selector, rule.Key.Namespace));
         _wideByNamespace = _peerRules.IndexBy("without selector", rule => rule.Selector.IsEmpty ? new[] { rule.Key.Namespace } : []);
 
-        var written = policies.MapMany("written authorizations", (Authorization a) => NameOf(a), (_, policy) => policy.Message is { } message ? [message] : []);
+        var written = _policies.MapMany("written authorizations", (Authorization a) => NameOf(a), (_, policy) => policy.Message is { } message ? [message] : []);
         var converted = _peerRules.MapMany("converted authorizations", (Authorization a) => NameOf(a), Converted);
         Authorizations = new UnionCollection<string, Authorization>(graph, "authorizations", [written, converted]);
 
@@ -57,6 +58,30 @@ public sealed class PolicyCollections
             .Select(policy => policy.ResourceName);
         var own = PeerAuthenticationRule.Oldest(labels.SelectMany(label => context.Lookup(_peerRulesByTerm, new PolicyTerm(ns, label.Key, label.Value), rule => rule.Selector.Selects(labels))));
         return selected.Concat(PeerAuthenticationConversion.NamedBy(_scope.RootNamespace, IsStrict(context, ns), own)).Order(StringComparer.Ordinal);
+    }
+
+    /// <summary>The objects that made a policy which is served: the written one; for a converted one the PeerAuthentications that ask for it, the first being the one it is named for.</summary>
+    internal IReadOnlyList<ObjectOrigin> OriginsOf(string name)
+    {
+        if (name == PeerAuthenticationConversion.StaticStrictName(_scope.RootNamespace)) return OriginsOfStrictness();
+        if (name.Split('/') is not [var ns, var policy]) return [];
+        if (_policies.Find(new ObjectKey(ns, policy)) is { Origin: var written }) return [written];
+        return PeerAuthenticationConversion.ConvertedFrom(ns, policy) is { } key && _peerRules.Find(key) is { } rule ? [rule.Origin, .. InheritedBy(rule)] : [];
+    }
+
+    private IReadOnlyList<ObjectOrigin> OriginsOfStrictness()
+    {
+        var all = _peerRules.Items.Select(i => i.Value).OrderBy(rule => rule.Key).ToList();
+        var strict = all.Where(rule => rule.AsksForIdentity).ToList();
+        return [.. (strict.Count > 0 ? strict : all).Select(rule => rule.Origin)];
+    }
+
+    // A mode that is not set comes from the namespace's object, else from the mesh's.
+    private IEnumerable<ObjectOrigin> InheritedBy(PeerAuthenticationRule rule)
+    {
+        if (rule.Mode != MtlsMode.Unset) return [];
+        var wide = PeerAuthenticationRule.Oldest(_wideByNamespace.Lookup(rule.Key.Namespace)) is { Mode: not MtlsMode.Unset } ns ? ns : PeerAuthenticationRule.Oldest(_wideByNamespace.Lookup(_scope.RootNamespace));
+        return wide is null ? [] : [_peerRules.Find(wide.Key)!.Origin];
     }
 
     private bool IsStrict(FetchContext context, string ns) => PeerAuthenticationConversion.IsStrict(

@@ -26,6 +26,10 @@ public class PortsAndPagesTests
         var connection = JsonDocument.Parse((await world.GetAsync("/debug/connections")).Body).RootElement[0];
         Assert.StartsWith("ztunnel~10.98.0.100~", connection.GetProperty("node").GetString(), StringComparison.Ordinal);
         Assert.Equal(5, JsonDocument.Parse((await world.GetAsync("/debug/collectionz")).Body).RootElement.GetProperty("pods").GetInt32());
+        var origins = JsonDocument.Parse((await world.GetAsync("/debug/origins?name=Kubernetes//Pod/default/client&name=default/server.default.svc.cluster.local&name=nosuch")).Body).RootElement;
+        Assert.Equal(["Pod v1 default/client", "Service v1 default/server"], origins.EnumerateArray().Select(o => $"{o.GetProperty("kind")} {o.GetProperty("apiVersion")} {o.GetProperty("namespace")}/{o.GetProperty("name")}"));
+        Assert.Equal(("Kubernetes//Pod/default/client", Xds.TypeUrls.Address), (origins[0].GetProperty("resource").GetString(), origins[0].GetProperty("typeUrl").GetString()));
+        Assert.NotEqual("", origins[0].GetProperty("resourceVersion").GetString());
         Assert.Contains("/debug/syncz", (await world.GetAsync("/debug")).Body, StringComparison.Ordinal);
         Assert.Equal(404, (await world.GetAsync("/debug/nosuch")).Status);
         Assert.Equal(404, (await world.GetAsync("/debug/config_dump?type=secret")).Status);
