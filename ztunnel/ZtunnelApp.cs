@@ -42,7 +42,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
         ProcessMetrics.Register(Metrics, Version);
         Discovery = Discover(settings);
-        _services = new ProxyServices(Mesh, _svids, new TcpMetrics(Metrics), new AccessLog(loggers), settings, clock, loggers);
+        _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock), settings, clock, loggers);
         Pods = new PodTable(StartPod, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
         Readiness.Wait(PodTable.ReadinessTask);
         if (Discovery is not null) Readiness.Wait(DiscoveryTask);
@@ -146,7 +146,8 @@ public sealed class ZtunnelApp : IAsyncDisposable
     {
         var log = _loggers.CreateLogger("ztunnel::hyper_util");
         var ipv6 = _settings.IPv6Enabled && System.Net.Sockets.Socket.OSSupportsIPv6 && File.Exists("/proc/net/if_inet6");
-        var pages = new AdminPages(new ConfigDump(_settings, _services, Pods, Version), levels, () => _shutdownAsked.TrySetResult());
+        var pages = new AdminPages(new ConfigDump(_settings, _services, Pods, Version),
+            new ConnectionsPage(() => Contexts().Select(pod => pod.Connections), _services.Reports.Ended, _clock), levels, () => _shutdownAsked.TrySetResult());
         Open("readiness", HttpEndpoint.Wildcard(_settings.ReadinessPort, ipv6), request => StandardEndpoints.Ready(request, Readiness));
         Open("admin", HttpEndpoint.Localhost(_settings.AdminPort, ipv6), pages.Answer);
         Open("stats", HttpEndpoint.Wildcard(_settings.StatsPort, ipv6), request =>

@@ -12,7 +12,11 @@ public abstract record ConnectOutcome
     public sealed record Established(HboneStream Stream, IReadOnlyList<HeaderField> Headers) : ConnectOutcome;
 
     /// <summary>Another status; our stream was reset (CANCEL). Not to be retried.</summary>
-    public sealed record Rejected(int Status) : ConnectOutcome;
+    public sealed record Rejected(int Status) : ConnectOutcome
+    {
+        /// <summary>Further headers of the answer, as the peer sent them.</summary>
+        public IReadOnlyList<HeaderField> Headers { get; init; } = [];
+    }
 
     /// <summary>The peer did not act on the request (limit, GOAWAY, REFUSED_STREAM): another tunnel may be tried.</summary>
     /// <param name="BeforeSending">Nothing was sent: this connection had no room.</param>
@@ -144,7 +148,7 @@ public sealed class HboneClientConnection : HboneConnection
             stream.Connecting.TrySetResult(new ConnectOutcome.Established(stream, [.. fields.Where(f => !f.Name.StartsWith(':'))]));
             return;
         }
-        stream.Connecting.TrySetResult(new ConnectOutcome.Rejected(status));
+        stream.Connecting.TrySetResult(new ConnectOutcome.Rejected(status) { Headers = [.. fields.Where(f => !f.Name.StartsWith(':'))] });
         ResetLocally(stream, ErrorCode.Cancel);
     }
 

@@ -46,6 +46,9 @@ public sealed class HboneRequest
     /// <summary>Whether the asker has gone meanwhile, so that answering is no use.</summary>
     public bool IsGone => _stream.IsReset;
 
+    /// <summary>Whether it was accepted or rejected already.</summary>
+    public bool IsAnswered => Volatile.Read(ref _answered) != 0;
+
     /// <summary>All values of a header, in order.</summary>
     public IEnumerable<string> Values(string name) => Headers.Where(h => h.Name == name).Select(h => h.Value);
 
@@ -57,11 +60,11 @@ public sealed class HboneRequest
         return _stream;
     }
 
-    /// <summary>Answers with an error status, no body; a request side still open is closed by RST_STREAM NO_ERROR, as the reference does.</summary>
-    public void Reject(int status)
+    /// <summary>Answers with an error status and the given headers, no body; a request side still open is closed by RST_STREAM NO_ERROR, as the reference does.</summary>
+    public void Reject(int status, params ReadOnlySpan<HeaderField> headers)
     {
         if (status is < 400 or > 599) throw new ArgumentOutOfRangeException(nameof(status), status, "An error status is 400 to 599.");
-        Answer(status, [], endStream: true);
+        Answer(status, headers, endStream: true);
         if (_ended) _connection.FinishRejected(_stream);
         else _connection.ResetLocally(_stream, Http2.ErrorCode.NoError);
     }

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text;
+using System.Text.RegularExpressions;
 using AmbientMesh.Model;
+using AmbientMesh.Model.Authorization;
 using AmbientMesh.Model.Tests;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Connections;
@@ -13,6 +15,8 @@ namespace AmbientMesh.Ztunnel.Tests;
 public sealed class AccessLogTests
 {
     private static readonly MeshBuilder Mesh = new MeshBuilder().Pod("client", "10.98.0.1").Pod("server", "10.98.0.2").Pod("plain", "10.98.0.3").Service("server", "10.198.0.2");
+
+    private static readonly TraceContext Trace = TraceContext.Below("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")!.Value;
 
     private static ConnectionDescription Describe(Direction direction, string source, string? sourcePod, string destination, string? destinationPod, string? hbone = null, string? service = null) => new()
     {
@@ -39,6 +43,9 @@ public sealed class AccessLogTests
         return line[(line.IndexOf('\t') + 1)..].TrimEnd('\n');
     }
 
+    /// <summary>As <see cref="WrittenAsync"/>, without the fields that only we write.</summary>
+    private static async Task<string> ComparableAsync(Action<AccessLog> write) => Regex.Replace(await WrittenAsync(write), " (connection\\.id|reason|decided_by)=\"[^\"]*\"", "");
+
     /// <summary>The n-th recorded line of a case, without its time.</summary>
     private static string Recorded(string title, int line = 0, string file = "access-log-text.txt")
     {
@@ -50,32 +57,44 @@ public sealed class AccessLogTests
     public async Task A_tunnelled_connection_reads_as_recorded_at_both_ends()
     {
         const string title = "outbound HBONE + inbound HBONE by service VIP";
-        Assert.Equal(Recorded(title, 0), await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:41540", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"), 4, 4, TimeSpan.Zero, null)));
-        Assert.Equal(Recorded(title, 1), await WrittenAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:46388", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"), 4, 4, TimeSpan.Zero, null)));
+        Assert.Equal(Recorded(title, 0), await ComparableAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:41540", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"), Trace, 4, 4, TimeSpan.Zero, null)));
+        Assert.Equal(Recorded(title, 1), await ComparableAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:46388", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"), Trace, 4, 4, TimeSpan.Zero, null)));
     }
 
     [Fact]
     public async Task Plain_connections_read_as_recorded()
     {
         Assert.Equal(Recorded("plaintext inbound from known uncaptured workload"),
-            await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.3:44073", "plain", "10.98.0.2:8080", "server", service: "server"), 4, 4, TimeSpan.Zero, null)));
+            await ComparableAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.3:44073", "plain", "10.98.0.2:8080", "server", service: "server"), Trace, 4, 4, TimeSpan.Zero, null)));
         Assert.Equal(Recorded("plaintext inbound from unknown address"),
-            await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.6:53685", null, "10.98.0.2:8080", "server", service: "server"), 4, 4, TimeSpan.Zero, null)));
+            await ComparableAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.6:53685", null, "10.98.0.2:8080", "server", service: "server"), Trace, 4, 4, TimeSpan.Zero, null)));
         Assert.Equal(Recorded("passthrough to unknown address, connection refused"),
-            await WrittenAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:55894", "client", "10.98.0.6:8081", null), 0, 0, TimeSpan.Zero, CloseReason.PeerUnreachable(new System.Net.Sockets.SocketException(10061)))));
+            await ComparableAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:55894", "client", "10.98.0.6:8081", null), Trace, 0, 0, TimeSpan.Zero, CloseReason.PeerUnreachable(new System.Net.Sockets.SocketException(10061)))));
     }
 
     [Fact]
     public async Task Refusals_read_as_recorded()
     {
-        Assert.Equal(Recorded("service VIP, undeclared port"), await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("10.98.0.1:48738"), IPEndPoint.Parse("10.198.0.2:81"), CloseReason.NoHealthyUpstream(IPEndPoint.Parse("10.198.0.2:81")))));
-        Assert.Equal(Recorded("illegal port: pod to own loopback 15001"), await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("127.0.0.1:33910"), IPEndPoint.Parse("127.0.0.1:15001"), CloseReason.SelfCall)));
+        Assert.Equal(Recorded("service VIP, undeclared port"), await ComparableAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("10.98.0.1:48738"), IPEndPoint.Parse("10.198.0.2:81"), Trace, CloseReason.NoHealthyUpstream(IPEndPoint.Parse("10.198.0.2:81")))));
+        Assert.Equal(Recorded("illegal port: pod to own loopback 15001"), await ComparableAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("127.0.0.1:33910"), IPEndPoint.Parse("127.0.0.1:15001"), Trace, CloseReason.SelfCall(IPEndPoint.Parse("127.0.0.1:15001")))));
         Assert.Equal(Recorded("HBONE to pod, nothing listens on port (503)", 1),
-            await WrittenAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:38472", "client", "10.98.0.2:15008", "server", "10.98.0.2:8088"), 0, 0, TimeSpan.Zero, CloseReason.HttpStatus(503))));
+            await ComparableAsync(log => log.Complete(Describe(Direction.Outbound, "10.98.0.1:38472", "client", "10.98.0.2:15008", "server", "10.98.0.2:8088"), Trace, 0, 0, TimeSpan.Zero, CloseReason.HttpStatus(503))));
         Assert.Equal(Recorded("unknown waypoint", file: "access-log-text-routing-errors.txt"),
-            await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("10.98.0.1:46262"), IPEndPoint.Parse("10.198.0.31:80"), CloseReason.UnknownWaypoint("nosuch.default.svc.cluster.local not found"))));
+            await ComparableAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("10.98.0.1:46262"), IPEndPoint.Parse("10.198.0.31:80"), Trace, CloseReason.UnknownWaypoint("nosuch.default.svc.cluster.local", new Decider("Service", "default/s")))));
         Assert.Contains($"error=\"{CloseReason.LocalWorkloadUnknown(new WorkloadInfo("notinxds", "default", "notinxds")).Text}\"", Recorded("pod is not in xDS (outbound)", file: "access-log-text-routing-errors.txt"));
         Assert.Contains($"error=\"{CloseReason.HboneTimeout.Text}\"", Recorded("packets to 15008 of the peer are dropped (connect timeout)", file: "access-log-text-routing-errors.txt"));
+    }
+
+    [Fact]
+    public async Task A_refusal_tells_id_reason_and_decider_before_the_error()
+    {
+        var policy = new Decider("AuthorizationPolicy", "default/deny", "rule 1");
+        Assert.EndsWith("duration=\"5ms\" connection.id=\"0af7651916cd43dd8448eb211c80319c\" reason=\"policy-denied\" decided_by=\"AuthorizationPolicy default/deny rule 1\""
+            + " error=\"connection closed due to policy rejection: explicitly denied by: default/deny\"",
+            await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:1", "client", "10.98.0.2:15008", "server", "10.98.0.2:80"), Trace, 0, 0, TimeSpan.FromMilliseconds(5),
+                CloseReason.Policy(new AuthorizationVerdict.DeniedBy(new PolicyName("default", "deny")), policy))));
+        Assert.EndsWith("direction=\"outbound\" connection.id=\"0af7651916cd43dd8448eb211c80319c\" reason=\"self-call\" decided_by=\"Address 127.0.0.1:15001\" error=\"attempted recursive call to ourselves\"",
+            await WrittenAsync(log => log.Rejected(Direction.Outbound, IPEndPoint.Parse("127.0.0.1:33910"), IPEndPoint.Parse("127.0.0.1:15001"), Trace, CloseReason.SelfCall(IPEndPoint.Parse("127.0.0.1:15001")))));
     }
 
     [Fact]
@@ -83,12 +102,12 @@ public sealed class AccessLogTests
     {
         var outbound = await WrittenAsync(log =>
         {
-            log.Opened(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.6:2", null));
-            log.Complete(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.6:2", null), received: 10, sent: 20, TimeSpan.FromMilliseconds(1234.9), null);
+            log.Opened(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.6:2", null), Trace);
+            log.Complete(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.6:2", null), Trace, received: 10, sent: 20, TimeSpan.FromMilliseconds(1234.9), null);
         });
-        Assert.EndsWith("direction=\"outbound\" bytes_sent=10 bytes_recv=20 duration=\"1234ms\"", outbound);
+        Assert.EndsWith("direction=\"outbound\" bytes_sent=10 bytes_recv=20 duration=\"1234ms\" connection.id=\"0af7651916cd43dd8448eb211c80319c\"", outbound);
         Assert.StartsWith("info\taccess\tconnection complete\t", outbound);
-        Assert.Contains("bytes_sent=20 bytes_recv=10", await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:1", null, "10.98.0.2:2", "server"), 10, 20, TimeSpan.Zero, null)));
+        Assert.Contains("bytes_sent=20 bytes_recv=10", await WrittenAsync(log => log.Complete(Describe(Direction.Inbound, "10.98.0.1:1", null, "10.98.0.2:2", "server"), Trace, 10, 20, TimeSpan.Zero, null)));
     }
 
     [Fact]
@@ -116,7 +135,7 @@ public sealed class AccessLogTests
         var metrics = new TcpMetrics(registry);
         var connection = Describe(Direction.Inbound, "10.98.0.3:1", "plain", "10.98.0.2:8080", "server");
         metrics.Opened(connection);
-        metrics.Closed(connection, CloseReason.PolicyChange);
+        metrics.Closed(connection, CloseReason.PolicyChange(null));
         var text = MetricExposition.Write(registry);
         Assert.Contains("response_flags=\"DENY\"", text.Split('\n').Single(l => l.StartsWith("istio_tcp_connections_failed_total", StringComparison.Ordinal)));
         Assert.Contains("response_flags=\"-\"", text.Split('\n').Single(l => l.StartsWith("istio_tcp_connections_opened_total", StringComparison.Ordinal)));

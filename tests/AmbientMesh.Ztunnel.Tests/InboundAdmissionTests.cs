@@ -2,7 +2,6 @@ using System.Net;
 using AmbientMesh.Hbone;
 using AmbientMesh.Model;
 using AmbientMesh.Model.Tests;
-using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Inbound;
 using static AmbientMesh.Model.Tests.MeshBuilder;
 using Wds = AmbientMesh.Protocol.Wds;
@@ -127,7 +126,7 @@ public sealed class InboundAdmissionTests
     [InlineData(15006)]
     [InlineData(15008)]
     public void Plain_connections_to_the_proxys_own_ports_are_refused(int port) =>
-        Assert.Equal(CloseCode.SelfCall, PlaintextAdmission.Decide(new IPEndPoint(PodIp, port))!.Code);
+        Assert.Equal(Reason.SelfCall, PlaintextAdmission.Decide(new IPEndPoint(PodIp, port))!.Reason);
 
     [Fact]
     public void Other_plain_connections_go_on_to_policy() => Assert.Null(PlaintextAdmission.Decide(new IPEndPoint(PodIp, 8080)));

@@ -1,6 +1,6 @@
 using System.Net;
+using AmbientMesh.Model;
 using AmbientMesh.Model.Tests;
-using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Outbound;
 using static AmbientMesh.Model.Tests.MeshBuilder;
 using Mode = AmbientMesh.Protocol.Wds.LoadBalancing.Types.Mode;
@@ -26,10 +26,10 @@ public sealed class OutboundRouterTests
         return hbone;
     }
 
-    private static void Refused(OutboundRoute route, CloseCode code, string text)
+    private static void Refused(OutboundRoute route, Reason code, string text)
     {
         var reason = Assert.IsType<OutboundRoute.Refused>(route).Reason;
-        Assert.Equal((code, text), (reason.Code, reason.Text));
+        Assert.Equal((code, text), (reason.Reason, reason.Text));
     }
 
     private static MeshBuilder WithWaypoint => Mesh.Pod("wp", "10.0.0.50,fd00::50", with: w => w.Backs("wp")).Service("wp", "10.1.0.50", "15008:15008");
@@ -53,7 +53,7 @@ public sealed class OutboundRouterTests
     [InlineData("127.0.0.1:15001")]
     [InlineData("127.0.0.1:15006")]
     [InlineData("[::1]:15008")]
-    public void The_proxys_own_ports_on_loopback_are_refused(string destination) => Refused(Decide(Mesh, destination), CloseCode.SelfCall, "attempted recursive call to ourselves");
+    public void The_proxys_own_ports_on_loopback_are_refused(string destination) => Refused(Decide(Mesh, destination), Reason.SelfCall, "attempted recursive call to ourselves");
 
     [Fact, Scenario("L4-020")]
     public void A_pod_behind_a_waypoint_is_reached_through_it_by_its_address() =>
@@ -91,9 +91,9 @@ public sealed class OutboundRouterTests
     [Fact, Scenario("L4-026")]
     public void A_waypoint_that_is_not_there_refuses_the_connection()
     {
-        Refused(Decide(Mesh.Service("s", "10.1.0.1", with: s => s.Waypoint = Named("nosuch")), "10.1.0.1:80"), CloseCode.UnknownWaypoint, "unknown waypoint: waypoint nosuch.default.svc.cluster.local not found");
-        Refused(Decide(Mesh.Pod("server", "10.0.0.2", with: w => w.Waypoint = At("10.0.0.99")), "10.0.0.2:8080"), CloseCode.UnknownWaypoint, "unknown waypoint: waypoint 10.0.0.99 not found");
-        Refused(Decide(Mesh.Service("wp", "10.1.0.50", "15008:15008").Service("s", "10.1.0.1", with: s => s.Waypoint = Named("wp")), "10.1.0.1:80"), CloseCode.UnknownWaypoint, "unknown waypoint: waypoint wp.default.svc.cluster.local not found");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1", with: s => s.Waypoint = Named("nosuch")), "10.1.0.1:80"), Reason.UnknownWaypoint, "unknown waypoint: waypoint nosuch.default.svc.cluster.local not found");
+        Refused(Decide(Mesh.Pod("server", "10.0.0.2", with: w => w.Waypoint = At("10.0.0.99")), "10.0.0.2:8080"), Reason.UnknownWaypoint, "unknown waypoint: waypoint 10.0.0.99 not found");
+        Refused(Decide(Mesh.Service("wp", "10.1.0.50", "15008:15008").Service("s", "10.1.0.1", with: s => s.Waypoint = Named("wp")), "10.1.0.1:80"), Reason.UnknownWaypoint, "unknown waypoint: waypoint wp.default.svc.cluster.local not found");
     }
 
     [Fact, Scenario("L4-027")]
@@ -135,11 +135,11 @@ public sealed class OutboundRouterTests
     [Fact, Scenario("L4-041", "L4-042", "L4-044", "L4-045", "L4-046")]
     public void Without_a_usable_endpoint_the_connection_is_refused()
     {
-        Refused(Decide(Mesh.Service("s", "10.1.0.1"), "10.1.0.1:80"), CloseCode.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
-        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("p", "10.0.0.2", with: w => w.Backs("s")), "10.1.0.1:81"), CloseCode.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:81");
-        Refused(Decide(Mesh.Service("s", "10.1.0.1", "80:0").Pod("p", "10.0.0.2", with: w => w.Backs("s")), "10.1.0.1:80"), CloseCode.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
-        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("p", "10.0.0.2", with: w => w.Backs("s").Status = Wds.WorkloadStatus.Unhealthy), "10.1.0.1:80"), CloseCode.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
-        Refused(Decide(Mesh.Service("s", "10.1.0.1", with: s => s.Balanced(Mode.Strict, Scope.Node)).Pod("p", "10.0.0.2", with: w => w.Backs("s").Node = "n2"), "10.1.0.1:80"), CloseCode.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1"), "10.1.0.1:80"), Reason.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("p", "10.0.0.2", with: w => w.Backs("s")), "10.1.0.1:81"), Reason.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:81");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1", "80:0").Pod("p", "10.0.0.2", with: w => w.Backs("s")), "10.1.0.1:80"), Reason.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("p", "10.0.0.2", with: w => w.Backs("s").Status = Wds.WorkloadStatus.Unhealthy), "10.1.0.1:80"), Reason.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1", with: s => s.Balanced(Mode.Strict, Scope.Node)).Pod("p", "10.0.0.2", with: w => w.Backs("s").Node = "n2"), "10.1.0.1:80"), Reason.NoHealthyUpstream, "no healthy upstream: 10.1.0.1:80");
     }
 
     [Fact, Scenario("L4-043")]
@@ -186,11 +186,11 @@ public sealed class OutboundRouterTests
 
     [Fact, Scenario("L4-195")]
     public void A_remote_pod_without_a_gateway_is_refused() =>
-        Refused(Decide(Remote(w => { w.NetworkGateway = null; w.Addresses.Add(Bytes("10.0.0.2")); }), "10.1.0.1:80"), CloseCode.NoRoute, "no valid routing destination for workload: far");
+        Refused(Decide(Remote(w => { w.NetworkGateway = null; w.Addresses.Add(Bytes("10.0.0.2")); }), "10.1.0.1:80"), Reason.NoRoute, "no valid routing destination for workload: far");
 
     [Fact]
     public void An_unknown_gateway_refuses_the_connection() =>
-        Refused(Decide(Remote(w => w.NetworkGateway = At("10.0.0.61")), "10.1.0.1:80"), CloseCode.UnknownNetworkGateway, "unknown network gateway: network gateway 10.0.0.61 not found");
+        Refused(Decide(Remote(w => w.NetworkGateway = At("10.0.0.61")), "10.1.0.1:80"), Reason.UnknownGateway, "unknown network gateway: network gateway 10.0.0.61 not found");
 
     [Fact, Scenario("L4-194")]
     public void A_pod_address_of_another_network_is_passed_through() =>
@@ -198,5 +198,5 @@ public sealed class OutboundRouterTests
 
     [Fact]
     public void A_workload_reached_by_name_only_is_refused_while_names_are_not_resolved() =>
-        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("ext", with: w => { w.Backs("s"); w.Hostname = "ext.example"; }), "10.1.0.1:80"), CloseCode.NoAddress, "no ip addresses were resolved for workload ext");
+        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("ext", with: w => { w.Backs("s"); w.Hostname = "ext.example"; }), "10.1.0.1:80"), Reason.NoAddress, "no ip addresses were resolved for workload ext");
 }

@@ -1,12 +1,17 @@
+using AmbientMesh.Model;
+
 namespace AmbientMesh.Ztunnel.Connections;
 
 /// <summary>The open connections of one pod. Thread-safe.</summary>
-public sealed class ConnectionTable
+/// <param name="pod">Whose they are.</param>
+public sealed class ConnectionTable(WorkloadInfo pod)
 {
     private readonly Lock _gate = new();
     private readonly HashSet<OpenConnection> _open = [];
     private CloseReason? _closed;
     private TaskCompletionSource? _empty;
+
+    public WorkloadInfo Pod => pod;
 
     public IReadOnlyList<OpenConnection> Open
     {

@@ -1,7 +1,9 @@
 using System.Net;
 using AmbientMesh.Hbone;
 using AmbientMesh.Identity;
+using AmbientMesh.Model;
 using AmbientMesh.Model.Authorization;
+using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Reporting;
 
 namespace AmbientMesh.Ztunnel.Connections;
@@ -24,6 +26,15 @@ public sealed class OpenConnection : IDisposable
 
     internal OpenConnection(ConnectionTable table) => _table = table;
 
+    /// <summary>Its place in a trace; the trace id is its id. Set once more when a client has told of its own.</summary>
+    public TraceContext Trace { get; set; } = TraceContext.New();
+
+    /// <summary>The pod at which it was captured or to which it came.</summary>
+    public WorkloadInfo Pod => _table.Pod;
+
+    /// <summary>What is reported of it; null until it is decided and opened.</summary>
+    public ConnectionAccount? Account { get; set; }
+
     /// <summary>Fires when the connection must end.</summary>
     public CancellationToken Closing => _closing.Token;
 
@@ -38,6 +49,9 @@ public sealed class OpenConnection : IDisposable
 
     /// <summary>The certificates the peer's proof rests on; empty without a tunnel.</summary>
     public IReadOnlyList<CertificateSerial> PeerPath { get; set; } = [];
+
+    /// <summary>Who the peer proved to be; null without a tunnel.</summary>
+    public SpiffeId? PeerIdentity { get; set; }
 
     /// <summary>Ends it; the first reason counts.</summary>
     public void Close(CloseReason reason)
@@ -71,6 +85,9 @@ public sealed class OpenConnection : IDisposable
         return result;
     }
 
+    /// <summary>Bytes carried so far: read from the downstream client, and written to it.</summary>
+    public (long Received, long Sent) Carried => Volatile.Read(ref _relay) is { } relay ? (relay.FirstToSecondBytes, relay.SecondToFirstBytes) : (0, 0);
+
     /// <summary>Brings the byte counters up to date; also done while the connection is open, before each scrape.</summary>
     public void CountBytes()
     {
@@ -88,7 +105,7 @@ public sealed class OpenConnection : IDisposable
         _closing.Dispose();
     }
 
-    private static void Count(long total, ref long counted, Telemetry.Counter counter)
+    private static void Count(long total, ref long counted, Counter counter)
     {
         counter.Add(total - counted);
         counted = total;

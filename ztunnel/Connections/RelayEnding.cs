@@ -1,5 +1,6 @@
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
+using AmbientMesh.Model;
 using AmbientMesh.Ztunnel.Reporting;
 
 namespace AmbientMesh.Ztunnel.Connections;
@@ -15,8 +16,8 @@ public static class RelayEnding
         if (result.End is RelayEnd.Cancelled) return CloseReason.Drain;
         return result.Error switch
         {
-            StreamResetException => CloseReason.CopyFailed(Leg(direction), "broken pipe"),
-            TunnelLostException lost => CloseReason.CopyFailed(Leg(direction), lost.Message),
+            StreamResetException => CloseReason.CopyFailed(Leg(direction), "broken pipe", Reason.StreamReset),
+            TunnelLostException lost => CloseReason.CopyFailed(Leg(direction), lost.Message, Reason.TunnelLost),
             { } error when IsPeerGone(error) => null,
             { } error => CloseReason.CopyFailed(Leg(direction), CloseReason.Describe(error)),
             null => null,

@@ -1,5 +1,4 @@
 using System.Net;
-using System.Security.Cryptography;
 using AmbientMesh.Model;
 
 namespace AmbientMesh.Ztunnel.Connections;
@@ -12,7 +11,11 @@ public static class TunnelHeaders
     public const string TraceParentName = "traceparent";
     public const string ForwardedNetworkName = "x-forwarded-network";
 
-    private const int TraceParentLength = 55;
+    /// <summary>On a refusal: the connection's id, under which the refusing side's log and admin page have it.</summary>
+    public const string ConnectionIdName = "x-ambientmesh-connection-id";
+
+    /// <summary>On a refusal: its reason's word. Policies are not named to strangers.</summary>
+    public const string ReasonName = "x-ambientmesh-reason";
 
     /// <summary><c>for="ip:port"</c>, and <c>;host=name</c> when the service asked for is known.</summary>
     public static string Forwarded(IPEndPoint source, MeshService? service) =>
@@ -28,17 +31,4 @@ public static class TunnelHeaders
         }
         return null;
     }
-
-    /// <summary>A new random trace context; the flags say "not sampled".</summary>
-    public static string NewTraceParent() =>
-        $"00-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(16))}-{Convert.ToHexStringLower(RandomNumberGenerator.GetBytes(8))}-00";
-
-    /// <summary>The peer's trace context when it is well-formed, else null. Source: W3C Trace Context §3.2.</summary>
-    public static string? ValidTraceParent(string? header)
-    {
-        if (header is not { Length: TraceParentLength } || header.Split('-') is not [{ Length: 2 } version, { Length: 32 } trace, { Length: 16 } span, { Length: 2 } flags]) return null;
-        return IsHex(version) && IsHex(trace) && IsHex(span) && IsHex(flags) ? header : null;
-    }
-
-    private static bool IsHex(string text) => text.All(char.IsAsciiHexDigitLower);
 }

@@ -11,8 +11,10 @@ namespace AmbientMesh.Ztunnel.InPod;
 
 /// <summary>What every pod's proxy shares with the others of the process.</summary>
 public sealed record ProxyServices(
-    MeshStore Mesh, SvidStore Svids, TcpMetrics Metrics, AccessLog AccessLog, ZtunnelSettings Settings, TimeProvider Clock, ILoggerFactory Loggers)
+    MeshStore Mesh, SvidStore Svids, ConnectionReports Reports, ZtunnelSettings Settings, TimeProvider Clock, ILoggerFactory Loggers)
 {
+    public TcpMetrics Metrics => Reports.Metrics;
+
     public HboneOptions Hbone { get; } = new()
     {
         StreamWindowBytes = Settings.Http2StreamWindow,
@@ -32,7 +34,7 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     public WorkloadInfo Info => info;
     public PodSockets Sockets => sockets;
     public ProxyServices Services => services;
-    public ConnectionTable Connections { get; } = new();
+    public ConnectionTable Connections { get; } = new(info);
     public ILogger PolicyLog { get; } = services.Loggers.CreateLogger("ztunnel::rbac");
     public LogSpan Span { get; } = new("proxy", "wl", $"{info.Namespace}/{info.Name}");
 

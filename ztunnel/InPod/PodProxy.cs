@@ -58,7 +58,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     public async Task RevokeAsync(RevocationList revoked)
     {
         foreach (var connection in Context.Connections.Open)
-            if (revoked.Revokes(connection.PeerPath)) connection.Close(CloseReason.CertificateRevoked);
+            if (revoked.Revokes(connection.PeerPath)) connection.Close(CloseReason.CertificateRevoked(connection.PeerIdentity));
         await _pool.DropAsync(peer => revoked.Revokes(peer.Path));
     }
 

@@ -2,11 +2,14 @@ using System.Net;
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
 using AmbientMesh.Hbone.Hpack;
+using AmbientMesh.Hbone.Http2;
 using AmbientMesh.Model;
 using AmbientMesh.Model.Authorization;
+using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.InPod;
 using AmbientMesh.Ztunnel.Reporting;
+using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Ztunnel.Inbound;
 
@@ -16,6 +19,7 @@ public sealed class HboneProxy(PodContext pod)
     private static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(10);
 
     private readonly ProxyServices _services = pod.Services;
+    private readonly ILogger _log = pod.Services.Loggers.CreateLogger("ztunnel::proxy");
     private readonly Lock _gate = new();
     private readonly HashSet<HboneServerConnection> _tunnels = [];
     private bool _draining;
@@ -31,28 +35,33 @@ public sealed class HboneProxy(PodContext pod)
         {
             pod.Sockets.Apply(accepted);
             if (await HandshakeAsync(accepted, connection) is { } tunnel) await ServeTunnelAsync(tunnel, connection, source, local);
-            else Reject(source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
+            else Reject(connection, source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
         }
         catch (OperationCanceledException) when (connection.Reason is { } reason)
         {
-            Reject(source, local, reason);
+            Reject(connection, source, local, reason);
         }
         catch (OperationCanceledException)
         {
-            Reject(source, local, CloseReason.TlsHandshake($"took longer than {HandshakeTimeout.TotalSeconds} s"));
+            Reject(connection, source, local, CloseReason.TlsHandshake($"took longer than {HandshakeTimeout.TotalSeconds} s"));
         }
         catch (Certificates.SvidUnavailableException e)
         {
-            Reject(source, local, CloseReason.IdentityUnavailable(e.Message));
+            Reject(connection, source, local, CloseReason.IdentityUnavailable(e.Message, Decider.Of(pod.Info)));
         }
         catch (TlsHandshakeException e) when (e.IsRevoked)
         {
             _services.Metrics.Revoked(Direction.Inbound);
-            Reject(source, local, CloseReason.TlsHandshake(e.Message));
+            Reject(connection, source, local, CloseReason.TlsHandshake(e.Message, Reason.CertificateRevoked));
         }
         catch (Exception e) when (e is IOException or SocketException)
         {
-            Reject(source, local, CloseReason.TlsHandshake(e.Message));
+            Reject(connection, source, local, CloseReason.TlsHandshake(e.Message, e is TlsHandshakeException { PeerRefused: true } ? Reason.PeerNotTrusted : Reason.TlsHandshake));
+        }
+        catch (Exception e)
+        {
+            Reject(connection, source, local, CloseReason.Internal(e));
+            throw;
         }
         finally
         {
@@ -79,7 +88,7 @@ public sealed class HboneProxy(PodContext pod)
         if (await pod.LocalWorkloadAsync(limit.Token) is not { } local) return null;
         var credentials = await _services.Svids.GetAsync(local.Identity, limit.Token);
         var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, limit.Token);
-        connection.PeerPath = tls.Peer.Path;
+        (connection.PeerPath, connection.PeerIdentity) = (tls.Peer.Path, tls.Peer.Identity);
         return HboneServerConnection.Start(tls, _services.Hbone, tls.Peer, _services.Clock);
     }
 
@@ -97,6 +106,7 @@ public sealed class HboneProxy(PodContext pod)
         {
             await foreach (var request in tunnel.RequestsAsync(CancellationToken.None)) _ = ServeRequestAsync(request, source, local);
             await tunnel.Completion;
+            if (tunnel.Failure is ConnectionErrorException broken) Reject(connection, source, local, CloseReason.Http2(broken.Message));
         }
         finally
         {
@@ -108,14 +118,21 @@ public sealed class HboneProxy(PodContext pod)
     {
         await Task.Yield();   // the connection's reader must not wait for an application
         using var connection = pod.Connections.Begin();
-        connection.PeerPath = request.Peer!.Path;
+        (connection.PeerPath, connection.PeerIdentity) = (request.Peer!.Path, request.Peer.Identity);
+        if (TraceContext.Below(request.Values(TunnelHeaders.TraceParentName).FirstOrDefault()) is { } told) connection.Trace = told;
         try
         {
             await AdmitAsync(request, connection, source, local);
         }
         catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or InvalidOperationException)
         {
-            Reject(source, local, connection.Reason ?? CloseReason.TunnelFailed(e.Message));
+            Reject(connection, source, local, connection.Reason ?? CloseReason.TunnelFailed(e.Message));
+        }
+        catch (Exception e)
+        {
+            // Nobody awaits this: the fault is told here and the asker answered.
+            _log.LogError(e, "serving a request at {Pod} failed", pod.Info);
+            Refuse(request, connection, 503, source, local, CloseReason.Internal(e));
         }
     }
 
@@ -123,12 +140,12 @@ public sealed class HboneProxy(PodContext pod)
     {
         if (request.Problem is { } problem)
         {
-            Refuse(request, 400, source, local, CloseReason.BadRequest(problem));
+            Refuse(request, connection, 400, source, local, CloseReason.BadRequest(problem));
             return;
         }
         if (await pod.LocalWorkloadAsync(connection.Closing) is not { } workload)
         {
-            Refuse(request, 503, source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
+            Refuse(request, connection, 503, source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
         var mesh = _services.Mesh.Current;
@@ -136,7 +153,7 @@ public sealed class HboneProxy(PodContext pod)
         switch (InboundAdmission.Decide(mesh, workload, local.Address, request.Authority!, settings))
         {
             case InboundDecision.Rejected rejected:
-                Refuse(request, rejected.Status, source, local, rejected.Reason);
+                Refuse(request, connection, rejected.Status, source, local, rejected.Reason);
                 break;
             case InboundDecision.Admitted admitted:
                 await ForwardAsync(request, connection, admitted, Describe(request, mesh, workload, source, local, admitted), mesh, workload);
@@ -146,11 +163,11 @@ public sealed class HboneProxy(PodContext pod)
 
     private async Task ForwardAsync(HboneRequest request, OpenConnection connection, InboundDecision.Admitted admitted, ConnectionDescription description, MeshSnapshot mesh, Workload workload)
     {
-        var account = new InboundAccount(_services, description);
+        var account = _services.Reports.Opened(connection, description);
         var facts = admitted.Facts(request.Peer!.Identity, description.Source.Address);
         if (PolicyJudge.Judge(pod, mesh, workload, facts) is { } refusal)
         {
-            request.Reject(401);
+            Answer(request, connection, 401, refusal);
             account.Close(refusal);
             return;
         }
@@ -161,8 +178,9 @@ public sealed class HboneProxy(PodContext pod)
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
-            request.Reject(503);
-            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e));
+            var reason = connection.Reason ?? CloseReason.ApplicationUnreachable(e, admitted.Upstream);
+            Answer(request, connection, 503, reason);
+            account.Close(reason);
             return;
         }
         await using (application)
@@ -172,7 +190,7 @@ public sealed class HboneProxy(PodContext pod)
         }
     }
 
-    private async Task CarryAsync(OpenConnection connection, HboneStream stream, SocketTransport application, InboundDecision.Admitted admitted, ConnectionFacts facts, InboundAccount account, ConnectionDescription description)
+    private async Task CarryAsync(OpenConnection connection, HboneStream stream, SocketTransport application, InboundDecision.Admitted admitted, ConnectionFacts facts, ConnectionAccount account, ConnectionDescription description)
     {
         try
         {
@@ -180,7 +198,7 @@ public sealed class HboneProxy(PodContext pod)
         }
         catch (Exception e) when (e is IOException or OperationCanceledException)
         {
-            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e));
+            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e, admitted.Upstream));
             return;
         }
         InboundRelay.Track(pod, connection, new ConnectionView(Direction.Inbound, description.Source, null, admitted.Upstream.ToString(), "HBONE"), facts);
@@ -212,11 +230,18 @@ public sealed class HboneProxy(PodContext pod)
         return known is null ? PeerLabels.Of(baggage) : PeerLabels.Of(known);
     }
 
-    private void Refuse(HboneRequest request, int status, IPEndPoint source, IPEndPoint local, CloseReason reason)
+    private void Refuse(HboneRequest request, OpenConnection connection, int status, IPEndPoint source, IPEndPoint local, CloseReason reason)
     {
-        request.Reject(status);
-        Reject(source, local, reason);
+        Answer(request, connection, status, reason);
+        Reject(connection, source, local, reason);
     }
 
-    private void Reject(IPEndPoint source, IPEndPoint local, CloseReason reason) => _services.AccessLog.Rejected(Direction.Inbound, source, local, reason);
+    /// <summary>Refuses with the id under which this side's log has it, and the reason's word.</summary>
+    private static void Answer(HboneRequest request, OpenConnection connection, int status, CloseReason reason)
+    {
+        if (request.IsAnswered) return;
+        request.Reject(status, new HeaderField(TunnelHeaders.ConnectionIdName, connection.Trace.Id), new HeaderField(TunnelHeaders.ReasonName, reason.Reason.Word()));
+    }
+
+    private void Reject(OpenConnection connection, IPEndPoint source, IPEndPoint local, CloseReason reason) => _services.Reports.Failed(connection, Direction.Inbound, source, local, reason);
 }

@@ -43,7 +43,7 @@ public static class InboundAdmission
     {
         if (AddressOf(authority) is { } ip && !IsOurs(mesh, local, localAddress, ip, settings)) return Reject(400, CloseReason.AddressMismatch(localAddress, ip));
         if (Port(mesh, local, authority, settings, out var port) is { } problem) return Reject(503, problem);
-        if (ProxyPorts.IsIllegal(port)) return Reject(503, CloseReason.SelfCall);
+        if (ProxyPorts.IsIllegal(port)) return Reject(503, CloseReason.SelfCall(new IPEndPoint(localAddress, port)));
         return Admit(mesh, local, localAddress, authority, port, settings);
     }
 
@@ -77,7 +77,7 @@ public static class InboundAdmission
         var host = asked.Host;
         if (mesh.FindService(host, local.Namespace, settings.PreferredServiceNamespace) is not { } service) return CloseReason.UnknownHostname(host);
         var own = mesh.FindEndpoint(service.Key, local.Uid)?.TargetPort(port);
-        if ((own ?? service.Ports.Target(port)) is not ({ } target and > 0)) return CloseReason.UnresolvedPort(host, asked.Port);
+        if ((own ?? service.Ports.Target(port)) is not ({ } target and > 0)) return CloseReason.UnresolvedPort(service, host, asked.Port);
         port = target;
         return null;
     }

@@ -8,29 +8,6 @@ using AmbientMesh.Ztunnel.Reporting;
 
 namespace AmbientMesh.Ztunnel.Inbound;
 
-/// <summary>The account of one inbound connection: opened when it is described, closed once with its reason.</summary>
-internal sealed class InboundAccount
-{
-    private readonly ProxyServices _services;
-    private readonly ConnectionDescription _description;
-    private readonly long _started;
-
-    public InboundAccount(ProxyServices services, ConnectionDescription description)
-    {
-        (_services, _description, _started) = (services, description, services.Clock.GetTimestamp());
-        Counters = services.Metrics.Opened(description);
-        services.AccessLog.Opened(description);
-    }
-
-    public ByteCounters Counters { get; }
-
-    public void Close(CloseReason? reason, long received = 0, long sent = 0)
-    {
-        _services.Metrics.Closed(_description, reason);
-        _services.AccessLog.Complete(_description, received, sent, _services.Clock.GetElapsedTime(_started), reason);
-    }
-}
-
 /// <summary>What HBONE and plaintext connections share once they are admitted.</summary>
 internal static class InboundRelay
 {
@@ -39,8 +16,11 @@ internal static class InboundRelay
     {
         connection.View = view;
         connection.Facts = facts;
-        if (pod.Services.Mesh.Current is { } mesh && mesh.FindWorkload(pod.Info) is { } local && Authorizer.Decide(mesh, local, facts) is not AuthorizationVerdict.Allowed)
-            connection.Close(CloseReason.PolicyChange);
+        var mesh = pod.Services.Mesh.Current;
+        if (mesh.FindWorkload(pod.Info) is not { } local) return;
+        var policies = Authorizer.PoliciesOf(mesh, local);
+        var verdict = Authorizer.Decide(policies, facts);
+        if (verdict is not AuthorizationVerdict.Allowed) connection.Close(CloseReason.PolicyChange(PolicyDecider.Of(policies, verdict, facts)));
     }
 
     /// <summary>Connects to the application; it sees the client's address where that is possible.</summary>
@@ -51,7 +31,7 @@ internal static class InboundRelay
             : pod.Sockets.ConnectAsClientAsync(client, admitted.Upstream, cancellationToken);
 
     /// <summary>Carries bytes until the end and closes the account.</summary>
-    public static async Task CarryAsync(OpenConnection connection, ITransport client, ITransport application, InboundAccount account)
+    public static async Task CarryAsync(OpenConnection connection, ITransport client, ITransport application, ConnectionAccount account)
     {
         var result = await connection.RelayAsync(client, application, account.Counters);
         account.Close(RelayEnding.ReasonOf(result, connection, Direction.Inbound), result.FirstToSecondBytes, result.SecondToFirstBytes);

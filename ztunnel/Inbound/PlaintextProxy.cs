@@ -30,7 +30,12 @@ public sealed class PlaintextProxy(PodContext pod)
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
         {
-            Reject(client, source, destination, connection.Reason ?? CloseReason.ApplicationUnreachable(e));
+            Reject(connection, client, source, destination, connection.Reason ?? CloseReason.ApplicationUnreachable(e, destination));
+        }
+        catch (Exception e)
+        {
+            Reject(connection, client, source, destination, CloseReason.Internal(e));
+            throw;
         }
         finally
         {
@@ -42,17 +47,17 @@ public sealed class PlaintextProxy(PodContext pod)
     {
         if (PlaintextAdmission.Decide(destination) is { } selfCall)
         {
-            Reject(client, source, destination, selfCall);
+            Reject(connection, client, source, destination, selfCall);
             return;
         }
         if (await pod.LocalWorkloadAsync(connection.Closing) is not { } local)
         {
-            Reject(client, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
+            Reject(connection, client, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
         var mesh = _services.Mesh.Current;
         var peer = mesh.FindWorkload(new NetworkAddress(_services.Settings.Network, source.Address));
-        var account = new InboundAccount(_services, InboundRelay.Describe(mesh, local, source, destination, peer is null ? null : PeerLabels.Of(peer)));
+        var account = _services.Reports.Opened(connection, InboundRelay.Describe(mesh, local, source, destination, peer is null ? null : PeerLabels.Of(peer)));
         if (PolicyJudge.Judge(pod, mesh, local, new ConnectionFacts(null, source.Address, destination)) is { } refusal)
         {
             client.Abort();
@@ -62,7 +67,7 @@ public sealed class PlaintextProxy(PodContext pod)
         await ForwardAsync(connection, client, source, destination, account);
     }
 
-    private async Task ForwardAsync(OpenConnection connection, SocketTransport client, IPEndPoint source, IPEndPoint destination, InboundAccount account)
+    private async Task ForwardAsync(OpenConnection connection, SocketTransport client, IPEndPoint source, IPEndPoint destination, ConnectionAccount account)
     {
         SocketTransport application;
         try
@@ -72,7 +77,7 @@ public sealed class PlaintextProxy(PodContext pod)
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
             client.Abort();
-            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e));
+            account.Close(connection.Reason ?? CloseReason.ApplicationUnreachable(e, destination));
             return;
         }
         await using (application)
@@ -82,9 +87,9 @@ public sealed class PlaintextProxy(PodContext pod)
         }
     }
 
-    private void Reject(SocketTransport client, IPEndPoint source, IPEndPoint destination, CloseReason reason)
+    private void Reject(OpenConnection connection, SocketTransport client, IPEndPoint source, IPEndPoint destination, CloseReason reason)
     {
-        _services.AccessLog.Rejected(Direction.Inbound, source, destination, reason);
+        _services.Reports.Failed(connection, Direction.Inbound, source, destination, reason);
         client.Abort();
     }
 }

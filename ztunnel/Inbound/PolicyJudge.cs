@@ -18,7 +18,7 @@ internal static class PolicyJudge
         foreach (var name in policies.Missing) log.Write(LogLevel.Warning, new LogFields($"policy {name} of workload {local.Uid} is not known; it is not enforced") { Span = pod.Span });
         if (!policies.DryRun.IsEmpty) Tell(pod, policies, facts);
         var verdict = Authorizer.Decide(policies, facts);
-        return verdict is AuthorizationVerdict.Allowed ? null : CloseReason.Policy(verdict);
+        return verdict is AuthorizationVerdict.Allowed ? null : CloseReason.Policy(verdict, PolicyDecider.Of(policies, verdict, facts));
     }
 
     private static void Tell(PodContext pod, EffectivePolicies policies, in ConnectionFacts facts)

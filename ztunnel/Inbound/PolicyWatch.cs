@@ -30,8 +30,10 @@ public sealed class PolicyWatch(MeshStore store, Func<IEnumerable<PodContext>> p
         foreach (var missing in policies.Missing) log.Write(LogLevel.Warning, $"policy {missing} of workload {local.Uid} is not known; it is not enforced");
         foreach (var connection in pod.Connections.Open)
         {
-            if (connection.Facts is not { } facts || Authorizer.Decide(policies, facts) is AuthorizationVerdict.Allowed) continue;
-            connection.Close(CloseReason.PolicyChange);
+            if (connection.Facts is not { } facts) continue;
+            var verdict = Authorizer.Decide(policies, facts);
+            if (verdict is AuthorizationVerdict.Allowed) continue;
+            connection.Close(CloseReason.PolicyChange(PolicyDecider.Of(policies, verdict, facts)));
             log.Write(LogLevel.Information, new LogFields($"connection {connection.View?.Source}({facts.Peer})->{facts.Destination} ({local.Uid}) closed because it's no longer allowed after a policy update") { Span = pod.Span });
         }
     }

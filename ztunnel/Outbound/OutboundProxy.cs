@@ -3,8 +3,10 @@ using System.Net;
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
 using AmbientMesh.Hbone.Hpack;
+using AmbientMesh.Hbone.Http2;
 using AmbientMesh.Linux;
 using AmbientMesh.Model;
+using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.InPod;
@@ -33,7 +35,12 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
         {
-            Reject(application, source, destination, connection.Reason ?? CloseReason.PeerUnreachable(e));
+            Reject(connection, application, source, destination, connection.Reason ?? CloseReason.PeerUnreachable(e, destination));
+        }
+        catch (Exception e)
+        {
+            Reject(connection, application, source, destination, CloseReason.Internal(e));
+            throw;
         }
         finally
         {
@@ -45,45 +52,43 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
     {
         if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port))
         {
-            Reject(application, source, destination, CloseReason.SelfCall);
+            Reject(connection, application, source, destination, CloseReason.SelfCall(destination));
             return;
         }
         if (await pod.LocalWorkloadAsync(connection.Closing) is not { } workload)
         {
-            Reject(application, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
+            Reject(connection, application, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
         var settings = new OutboundSettings(_services.Settings.Network, Random.Shared);
         switch (OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings))
         {
             case OutboundRoute.Refused refused:
-                Reject(application, source, destination, refused.Reason);
+                Reject(connection, application, source, destination, refused.Reason);
                 break;
             case OutboundRoute.DoubleHbone remote:
-                Reject(application, source, destination, CloseReason.RemoteNetwork(remote.Peer));
+                Reject(connection, application, source, destination, CloseReason.RemoteNetwork(remote.Peer));
                 break;
             case OutboundRoute.Plaintext plain:
                 await ForwardAsync(connection, application, Describe(source, workload, plain.Destination, plain.Peer, plain.Service, null), destination, c => OpenPlainAsync(plain, c));
                 break;
             case OutboundRoute.Hbone tunnel:
                 var description = Describe(source, workload, tunnel.NextHop, tunnel.Peer, tunnel.Service, tunnel.Authority.ToString());
-                await ForwardAsync(connection, application, description, destination, c => OpenTunnelAsync(tunnel, workload, source, c));
+                await ForwardAsync(connection, application, description, destination, c => OpenTunnelAsync(tunnel, workload, source, connection.Trace, c));
                 break;
         }
     }
 
-    private void Reject(SocketTransport application, IPEndPoint source, IPEndPoint destination, CloseReason reason)
+    private void Reject(OpenConnection connection, SocketTransport application, IPEndPoint source, IPEndPoint destination, CloseReason reason)
     {
-        _services.AccessLog.Rejected(Direction.Outbound, source, destination, reason);
+        _services.Reports.Failed(connection, Direction.Outbound, source, destination, reason);
         application.Abort();
     }
 
     private async Task ForwardAsync(OpenConnection connection, SocketTransport application, ConnectionDescription description, IPEndPoint original,
         Func<CancellationToken, Task<(ITransport?, CloseReason?)>> open)
     {
-        var started = _services.Clock.GetTimestamp();
-        var counters = _services.Metrics.Opened(description);
-        _services.AccessLog.Opened(description);
+        var account = _services.Reports.Opened(connection, description);
         var (received, sent) = (0L, 0L);
         CloseReason? reason;
         try
@@ -93,9 +98,9 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
             else
             {
                 await using var _ = upstream;
-                if (upstream is HboneStream { Peer: { } peer }) connection.PeerPath = peer.Path;
+                if (upstream is HboneStream { Peer: { } peer }) (connection.PeerPath, connection.PeerIdentity) = (peer.Path, peer.Identity);
                 connection.View = new ConnectionView(Direction.Outbound, description.Source, original.ToString(), description.Destination.ToString(), description.IsMutualTls ? "HBONE" : "TCP");
-                var result = await connection.RelayAsync(application, upstream, counters);
+                var result = await connection.RelayAsync(application, upstream, account.Counters);
                 (received, sent) = (result.FirstToSecondBytes, result.SecondToFirstBytes);
                 reason = RelayEnding.ReasonOf(result, connection, Direction.Outbound);
             }
@@ -105,8 +110,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
             application.Abort();
             reason = connection.Reason ?? CloseReason.Drain;
         }
-        _services.Metrics.Closed(description, reason);
-        _services.AccessLog.Complete(description, received, sent, _services.Clock.GetElapsedTime(started), reason);
+        account.Close(reason, received, sent);
     }
 
     private async Task<(ITransport?, CloseReason?)> OpenPlainAsync(OutboundRoute.Plaintext plain, CancellationToken cancellationToken)
@@ -117,17 +121,17 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
         }
         catch (Exception e) when (e is SocketException or IOException)
         {
-            return (null, CloseReason.PeerUnreachable(e));
+            return (null, CloseReason.PeerUnreachable(e, plain.Destination));
         }
     }
 
-    private async Task<(ITransport?, CloseReason?)> OpenTunnelAsync(OutboundRoute.Hbone tunnel, Workload workload, IPEndPoint source, CancellationToken cancellationToken)
+    private async Task<(ITransport?, CloseReason?)> OpenTunnelAsync(OutboundRoute.Hbone tunnel, Workload workload, IPEndPoint source, TraceContext trace, CancellationToken cancellationToken)
     {
         HeaderField[] headers =
         [
             new(TunnelHeaders.BaggageName, Baggage.Write(workload)),
             new(TunnelHeaders.ForwardedName, TunnelHeaders.Forwarded(source, tunnel.Service)),
-            new(TunnelHeaders.TraceParentName, TunnelHeaders.NewTraceParent()),
+            new(TunnelHeaders.TraceParentName, trace.Header),
         ];
         try
         {
@@ -135,26 +139,33 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
             return await pool.ConnectAsync(key, tunnel.Authority, headers, cancellationToken) switch
             {
                 ConnectOutcome.Established established => (established.Stream, null),
-                ConnectOutcome.Rejected rejected => (null, CloseReason.HttpStatus(rejected.Status)),
-                ConnectOutcome.NotProcessed refused => (null, CloseReason.TunnelFailed(refused.Reason)),
-                ConnectOutcome.Failed failed => (null, CloseReason.TunnelFailed(failed.Error.Message)),
+                ConnectOutcome.Rejected rejected => (null, RefusalOf(rejected, tunnel)),
+                ConnectOutcome.NotProcessed refused => (null, CloseReason.TunnelFailed(refused.Reason, Reason.StreamRefused)),
+                ConnectOutcome.Failed { Error: ConnectionErrorException broken } => (null, CloseReason.Http2(broken.Message)),
+                ConnectOutcome.Failed failed => (null, CloseReason.TunnelFailed(failed.Error.Message, failed.Error is StreamResetException ? Reason.StreamReset : Reason.TunnelFailed)),
                 _ => throw new UnreachableException(),
             };
         }
         catch (IOException e)
         {
             if (e is TlsHandshakeException { IsRevoked: true }) _services.Metrics.Revoked(Direction.Outbound);
-            return (null, ReasonOf(e));
+            return (null, ReasonOf(e, tunnel, workload));
         }
     }
 
+    /// <summary>What the other end says of its refusal; a word it may only choose from ours.</summary>
+    private static CloseReason RefusalOf(ConnectOutcome.Rejected rejected, OutboundRoute.Hbone tunnel) =>
+        CloseReason.HttpStatus(rejected.Status, Decider.Of(tunnel.Peer), Reasons.Parse(rejected.Headers.FirstOrDefault(h => h.Name == TunnelHeaders.ReasonName).Value));
+
     /// <summary>Why a tunnel could not be opened.</summary>
-    private static CloseReason ReasonOf(IOException failure) => failure switch
+    private static CloseReason ReasonOf(IOException failure, OutboundRoute.Hbone tunnel, Workload workload) => failure switch
     {
-        SvidUnavailableException => CloseReason.IdentityUnavailable(failure.Message),
-        TunnelConnectException { TimedOut: true } => CloseReason.HboneTimeout,
-        TunnelConnectException => CloseReason.PeerUnreachable(failure),
-        TlsHandshakeException => CloseReason.PeerNotTrusted(failure.Message),
+        SvidUnavailableException => CloseReason.IdentityUnavailable(failure.Message, Decider.OfPeer(workload.Identity) with { Kind = "Identity" }),
+        TunnelConnectException { TimedOut: true } => CloseReason.HboneTimeout with { DecidedBy = new Decider("Address", tunnel.NextHop.ToString()) },
+        TunnelConnectException => CloseReason.PeerUnreachable(failure, tunnel.NextHop),
+        TlsHandshakeException { IsRevoked: true } => CloseReason.PeerRevoked(failure.Message, Decider.Of(tunnel.Peer)),
+        TlsHandshakeException { PeerRefused: true } => CloseReason.PeerNotTrusted(failure.Message, Decider.Of(tunnel.Peer)),
+        TlsHandshakeException => CloseReason.PeerHandshake(failure.Message, Decider.Of(tunnel.Peer)),
         _ => CloseReason.TunnelFailed(failure.Message),
     };
 

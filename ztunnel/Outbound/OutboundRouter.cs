@@ -18,7 +18,7 @@ public static class OutboundRouter
     /// <remarks>Pure but for the draws: no clock, lock or lookup outside <paramref name="mesh"/>.</remarks>
     public static OutboundRoute Decide(MeshSnapshot mesh, Workload source, IPEndPoint destination, OutboundSettings settings)
     {
-        if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port)) return Refuse(CloseReason.SelfCall);
+        if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port)) return Refuse(CloseReason.SelfCall(destination));
         var (workload, service) = mesh.Find(new NetworkAddress(settings.Network, destination.Address), source.Namespace);
         var request = new Request(mesh, source, destination, settings.Random, settings.Trace);
         return (workload, service) switch
@@ -41,7 +41,7 @@ public static class OutboundRouter
 
     private static OutboundRoute ThroughServiceWaypoint(in Request request, MeshService service, GatewayAddress reference)
     {
-        if (ResolveWaypoint(request, reference) is not { } waypoint) return Refuse(UnknownWaypoint(reference));
+        if (ResolveWaypoint(request, reference) is not { } waypoint) return Refuse(UnknownWaypoint(reference, Decider.Of(service)));
         return waypoint.Workload.Network != request.Source.Network
             ? AcrossNetworks(request, service, waypoint.Workload, waypoint.Service)
             : Tunnel(waypoint, HboneAuthority.Of(request.Destination), service);
@@ -50,7 +50,7 @@ public static class OutboundRouter
     private static OutboundRoute ToService(in Request request, MeshService service)
     {
         var chosen = EndpointSelection.Choose(request.Mesh, request.Source, service, (ushort)request.Destination.Port, EndpointUse.Standard, request.Random, request.Trace);
-        if (chosen is null) return Refuse(CloseReason.NoHealthyUpstream(request.Destination));
+        if (chosen is null) return Refuse(CloseReason.NoHealthyUpstream(request.Destination, service));
         if (chosen.Workload.Network != request.Source.Network) return AcrossNetworks(request, service, chosen.Workload, service);
         return Direct(request, chosen.Workload, chosen.Port, service);
     }
@@ -63,7 +63,7 @@ public static class OutboundRouter
         {
             return ResolveWaypoint(request, reference) is { } waypoint
                 ? Tunnel(waypoint, HboneAuthority.Of(request.Destination), null)
-                : Refuse(UnknownWaypoint(reference));
+                : Refuse(UnknownWaypoint(reference, Decider.Of(workload)));
         }
         return Direct(request, workload, (ushort)request.Destination.Port, null);
     }
@@ -85,7 +85,7 @@ public static class OutboundRouter
     {
         if (remote.NetworkGateway is not { } reference) return Refuse(CloseReason.NoRoute(remote));
         var gateway = GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Standard, request.Random, request.Trace);
-        if (gateway is not { Address: { } address }) return Refuse(CloseReason.UnknownNetworkGateway($"{GatewayResolution.Describe(reference)} not found"));
+        if (gateway is not { Address: { } address }) return Refuse(CloseReason.UnknownNetworkGateway(GatewayResolution.Describe(reference), remote));
         if (!HboneAuthority.TryParse($"{asked.Hostname}:{request.Destination.Port}", out var authority)) return Refuse(CloseReason.NoRoute(remote));
         return new OutboundRoute.DoubleHbone(new IPEndPoint(address, gateway.Port), gateway.Identities, authority, end?.SubjectAltNames ?? [], remote, asked);
     }
@@ -93,7 +93,7 @@ public static class OutboundRouter
     private static ResolvedGateway? ResolveWaypoint(in Request request, GatewayAddress reference) =>
         GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Waypoint, request.Random, request.Trace);
 
-    private static CloseReason UnknownWaypoint(GatewayAddress reference) => CloseReason.UnknownWaypoint($"{GatewayResolution.Describe(reference)} not found");
+    private static CloseReason UnknownWaypoint(GatewayAddress reference, Decider user) => CloseReason.UnknownWaypoint(GatewayResolution.Describe(reference), user);
 
     private static OutboundRoute.Refused Refuse(CloseReason reason) => new(reason);
 }

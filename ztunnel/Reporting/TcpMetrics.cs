@@ -1,3 +1,4 @@
+using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Connections;
 
@@ -23,6 +24,7 @@ public sealed class TcpMetrics
     private readonly CounterFamily _sent;
     private readonly CounterFamily _failed;
     private readonly CounterFamily _revoked;
+    private readonly CounterFamily _refused;
     private readonly Gauge _outboundSockets;
     private readonly Gauge _inboundSockets;
 
@@ -34,6 +36,7 @@ public sealed class TcpMetrics
         _sent = registry.Counter("istio_tcp_sent_bytes", "The size of total bytes sent during response in case of a TCP connection.", Labels);
         _failed = registry.Counter("istio_tcp_connections_failed", "The total number of TCP connections that failed to establish (unstable).", Labels);
         _revoked = registry.Counter("istio_crl_policy_rejections", "The total number of connections rejected because a certificate of the peer is revoked (unstable).", "reporter");
+        _refused = registry.Counter("ambientmesh_connections_refused", "Connections refused, failed or ended before both sides were done, by reason.", "reporter", "reason");
         var sockets = registry.Gauge("istio_tcp_sockets_open", "The current number of open TCP sockets (unstable).", "reporter");
         _outboundSockets = sockets.With("source");
         _inboundSockets = sockets.With("destination");
@@ -43,7 +46,10 @@ public sealed class TcpMetrics
     public Gauge Sockets(Direction direction) => direction == Direction.Outbound ? _outboundSockets : _inboundSockets;
 
     /// <summary>Counts a handshake refused because of a revocation list.</summary>
-    public void Revoked(Direction direction) => _revoked.With(direction == Direction.Outbound ? "source" : "destination").Add();
+    public void Revoked(Direction direction) => _revoked.With(Reporter(direction)).Add();
+
+    /// <summary>Counts a connection that was refused, failed or was ended, by its one reason.</summary>
+    public void Refused(Direction direction, Reason reason) => _refused.With(Reporter(direction), reason.Word()).Add();
 
     /// <summary>Counts the opening and returns where bytes are counted.</summary>
     public ByteCounters Opened(ConnectionDescription connection)
@@ -53,7 +59,7 @@ public sealed class TcpMetrics
         return new ByteCounters(_received.With(labels), _sent.With(labels));
     }
 
-    /// <summary>Counts the end; <paramref name="reason"/> null means both sides finished.</summary>
+    /// <summary>Counts the end; <paramref name="reason"/> null means both sides finished. The reason itself is counted by <see cref="Refused"/>.</summary>
     public void Closed(ConnectionDescription connection, CloseReason? reason)
     {
         var flags = reason?.ResponseFlags ?? "-";
@@ -68,7 +74,7 @@ public sealed class TcpMetrics
         var destination = connection.DestinationPeer;
         string[] labels =
         [
-            connection.Direction == Direction.Outbound ? "source" : "destination",
+            Reporter(connection.Direction),
             Known(source?.Workload), Known(source?.CanonicalService), Known(source?.CanonicalRevision), Known(source?.Namespace), Known(connection.SourceIdentity?.ToString()),
             Known(source?.App), Known(source?.Version), Known(source?.Cluster),
             Known(connection.Service?.Hostname), Known(connection.Service?.Namespace), Known(connection.Service?.Name),
@@ -80,6 +86,8 @@ public sealed class TcpMetrics
         System.Diagnostics.Debug.Assert(labels[FlagsAt] == flags);
         return labels;
     }
+
+    private static string Reporter(Direction direction) => direction == Direction.Outbound ? "source" : "destination";
 
     private static string Known(string? value) => string.IsNullOrEmpty(value) ? "unknown" : value;
 }

@@ -1,0 +1,29 @@
+namespace AmbientMesh.Model.Authorization;
+
+/// <summary>Which object is to be named for a verdict. For the log and the admin page; never used to decide.</summary>
+public static class PolicyDecider
+{
+    /// <summary>Policies named for "none allowed"; further ones are only counted.</summary>
+    private const int NamedPolicies = 3;
+
+    /// <summary>The DENY policy and its rule, or the ALLOW policies of which none matched; null for an admission.</summary>
+    public static Decider? Of(EffectivePolicies policies, AuthorizationVerdict verdict, in ConnectionFacts facts) => verdict switch
+    {
+        AuthorizationVerdict.DeniedBy denied => Decider.Of(denied.Policy, RuleOf(policies, denied.Policy, facts)),
+        AuthorizationVerdict.NotAllowed => NoneOf([.. policies.Enforced.Where(policy => policy.Action == PolicyAction.Allow)]),
+        _ => null,
+    };
+
+    private static int? RuleOf(EffectivePolicies policies, PolicyName name, in ConnectionFacts facts)
+    {
+        foreach (var policy in policies.Enforced)
+            if (policy.Key == name && policy.MatchingRule(facts) is >= 0 and var rule) return rule;
+        return null;
+    }
+
+    private static Decider NoneOf(AuthorizationPolicy[] allowing)
+    {
+        var names = string.Join(",", allowing.Take(NamedPolicies).Select(policy => policy.Key.ToString()));
+        return new Decider("AuthorizationPolicy", names, allowing.Length > NamedPolicies ? $"and {allowing.Length - NamedPolicies} more" : null);
+    }
+}

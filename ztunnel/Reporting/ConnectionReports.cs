@@ -1,0 +1,50 @@
+using System.Net;
+using AmbientMesh.Ztunnel.Connections;
+
+namespace AmbientMesh.Ztunnel.Reporting;
+
+/// <summary>Tells of every connection in all places alike: metrics, access log, the connections that can be asked for afterwards. Thread-safe.</summary>
+public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimeProvider clock)
+{
+    public TcpMetrics Metrics => metrics;
+    public TimeProvider Clock => clock;
+    public EndedConnections Ended { get; } = new();
+
+    /// <summary>A connection was decided and is now set up; its account must be closed.</summary>
+    public ConnectionAccount Opened(OpenConnection connection, ConnectionDescription description)
+    {
+        var account = new ConnectionAccount(this, connection, description, metrics.Opened(description));
+        connection.Account = account;
+        log.Opened(description, connection.Trace);
+        return account;
+    }
+
+    /// <summary>A connection failed: its account is closed when it had been opened, else it is reported as refused.</summary>
+    public void Failed(OpenConnection connection, Direction direction, IPEndPoint source, IPEndPoint destination, CloseReason reason)
+    {
+        if (connection.Account is { } account)
+        {
+            var (received, sent) = connection.Carried;
+            account.Close(reason, received, sent);
+            return;
+        }
+        metrics.Refused(direction, reason.Reason);
+        log.Rejected(direction, source, destination, connection.Trace, reason);
+        Ended.Add(new EndedConnection
+        {
+            Trace = connection.Trace,
+            Pod = connection.Pod,
+            Description = new ConnectionDescription { Direction = direction, Source = source, Destination = destination },
+            OpenedAt = clock.GetUtcNow(),
+            Reason = reason,
+        });
+    }
+
+    internal void Closed(in EndedConnection ended)
+    {
+        metrics.Closed(ended.Description, ended.Reason);
+        if (ended.Reason is { } reason) metrics.Refused(ended.Description.Direction, reason.Reason);
+        log.Complete(ended.Description, ended.Trace, ended.Received, ended.Sent, ended.Duration, ended.Reason);
+        Ended.Add(ended);
+    }
+}
