@@ -6,6 +6,7 @@ using AmbientMesh.Xds;
 using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Configuration;
+using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.Inbound;
 using AmbientMesh.Ztunnel.InPod;
 using AmbientMesh.Ztunnel.Reporting;
@@ -29,6 +30,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private readonly List<IAsyncDisposable> _endpoints = [];
     private readonly List<RpcChannel> _channels = [];
     private readonly ProxyServices _services;
+    private readonly DnsServices? _dns;
     private readonly RevocationWatch? _revocations;
     private readonly SvidStore _svids;
     private PodProxy? _self;
@@ -43,6 +45,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         ProcessMetrics.Register(Metrics, Version);
         Discovery = Discover(settings);
         _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock), settings, clock, loggers);
+        _dns = settings.DnsProxy ? new DnsServices(new NameServers(settings.ResolverFile, clock, loggers.CreateLogger("ztunnel::dns::forwarder")), new DnsMetrics(Metrics), new PodSockets(null, settings)) : null;
         Pods = new PodTable(StartPod, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
         Readiness.Wait(PodTable.ReadinessTask);
         if (Discovery is not null) Readiness.Wait(DiscoveryTask);
@@ -140,7 +143,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         if (_self is not null) yield return _self.Context;
     }
 
-    private PodProxy StartPod(Pod pod) => PodProxy.Start(new PodContext(pod.Info, new PodSockets(pod.Namespace, _settings), _services));
+    private PodProxy StartPod(Pod pod) => PodProxy.Start(new PodContext(pod.Info, new PodSockets(pod.Namespace, _settings), _services), _dns);
 
     private void OpenEndpoints(LogFilter levels)
     {

@@ -72,8 +72,9 @@ public sealed class MeshSnapshot
     }
 
     /// <summary>The service of a hostname: the client's namespace, then the canonical one, then <paramref name="preferredNamespace"/>, then the first.</summary>
-    public MeshService? FindService(string hostname, string clientNamespace, string? preferredNamespace) =>
-        ServicesByHostname.TryGetValue(hostname, out var candidates) ? Preferred(candidates, clientNamespace, preferredNamespace) : null;
+    /// <param name="counts">Leaves services out as if they were not there; null leaves out none.</param>
+    public MeshService? FindService(string hostname, string clientNamespace, string? preferredNamespace, Func<MeshService, bool>? counts = null) =>
+        ServicesByHostname.TryGetValue(hostname, out var candidates) ? Preferred(candidates, clientNamespace, preferredNamespace, counts) : null;
 
     /// <summary>What an address belongs to: a workload before a service.</summary>
     public (Workload? Workload, MeshService? Service) Find(NetworkAddress address, string clientNamespace) =>
@@ -99,13 +100,13 @@ public sealed class MeshSnapshot
 
     public ImmutableArray<AuthorizationPolicy> NamespacePolicies(string @namespace) => PoliciesByNamespace.GetValueOrDefault(@namespace, []);
 
-    private static MeshService? Preferred(ImmutableArray<MeshService> candidates, string clientNamespace, string? preferredNamespace)
+    private static MeshService? Preferred(ImmutableArray<MeshService> candidates, string clientNamespace, string? preferredNamespace, Func<MeshService, bool>? counts = null)
     {
         MeshService? best = null;
         var bestRank = -1;
         foreach (var candidate in candidates)
         {
-            if (!candidate.IsVisibleTo(clientNamespace)) continue;
+            if (!candidate.IsVisibleTo(clientNamespace) || counts?.Invoke(candidate) == false) continue;
             var rank = candidate.Namespace == clientNamespace ? 3 : candidate.IsCanonical ? 2 : candidate.Namespace == preferredNamespace ? 1 : 0;
             if (rank > bestRank) (best, bestRank) = (candidate, rank);
         }

@@ -67,6 +67,16 @@ public sealed record ZtunnelSettings
     public TimeSpan TerminationDeadline { get; init; } = TimeSpan.FromSeconds(5);
     public LogLayout LogLayout { get; init; }
     public string LogLevels { get; init; } = "info";
+
+    /// <summary>Whether pods' lookups are answered (DNS_CAPTURE of the node's metadata).</summary>
+    public bool DnsProxy { get; init; } = true;
+
+    /// <summary>Where the DNS proxy listens inside each pod: an address, or <c>localhost</c> for the loopback of each family (DNS_PROXY_ADDR).</summary>
+    public string DnsProxyHost { get; init; } = "localhost";
+    public ushort DnsProxyPort { get; init; } = 15053;
+
+    /// <summary>Names the servers that lookups are forwarded to.</summary>
+    public string ResolverFile { get; init; } = "/etc/resolv.conf";
     public int AdminPort { get; init; } = 15000;
     public int StatsPort { get; init; } = 15020;
     public int ReadinessPort { get; init; } = 15021;

@@ -28,7 +28,9 @@ public sealed record ProxyServices(
 /// <summary>What the directions of one pod's proxy have in common.</summary>
 public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServices services)
 {
-    private static readonly TimeSpan LookupTimeout = TimeSpan.FromSeconds(5);
+    /// <summary>How long discovery may take to bring the pod's own workload.</summary>
+    public static readonly TimeSpan LookupTimeout = TimeSpan.FromSeconds(5);
+
     private readonly ILogger _log = services.Loggers.CreateLogger("ztunnel::state");
 
     public WorkloadInfo Info => info;
@@ -38,11 +40,14 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     public ILogger PolicyLog { get; } = services.Loggers.CreateLogger("ztunnel::rbac");
     public LogSpan Span { get; } = new("proxy", "wl", $"{info.Namespace}/{info.Name}");
 
-    /// <summary>The pod's workload, waiting up to 5 s for discovery to bring it; null when it does not.</summary>
-    public async ValueTask<Workload?> LocalWorkloadAsync(CancellationToken cancellationToken)
+    /// <summary>The pod's workload, waiting up to <see cref="LookupTimeout"/> for discovery to bring it; null when it does not.</summary>
+    public ValueTask<Workload?> LocalWorkloadAsync(CancellationToken cancellationToken) => LocalWorkloadAsync(LookupTimeout, cancellationToken);
+
+    /// <inheritdoc cref="LocalWorkloadAsync(CancellationToken)"/>
+    public async ValueTask<Workload?> LocalWorkloadAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
         if (services.Mesh.Current.FindWorkload(info) is { } known) return known;
-        using var limit = new CancellationTokenSource(LookupTimeout, services.Clock);
+        using var limit = new CancellationTokenSource(timeout, services.Clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {

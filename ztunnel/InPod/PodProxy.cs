@@ -3,13 +3,14 @@ using AmbientMesh.Hbone;
 using AmbientMesh.Identity;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.Inbound;
 using AmbientMesh.Ztunnel.Outbound;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Ztunnel.InPod;
 
-/// <summary>The proxy of one pod: three listeners inside its namespace, its tunnels and its connections.</summary>
+/// <summary>The proxy of one pod: three listeners and the DNS proxy inside its namespace, its tunnels and its connections.</summary>
 public sealed class PodProxy : IPodProxy, IAsyncDisposable
 {
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(5);
@@ -18,6 +19,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     private readonly HboneProxy _hbone;
     private readonly List<Listener> _listeners = [];
     private readonly ILogger _log;
+    private DnsProxy? _dns;
 
     private PodProxy(PodContext pod)
     {
@@ -32,17 +34,26 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     public PodContext Context { get; }
 
     /// <summary>Opens the listeners of an enrolled pod.</summary>
+    /// <param name="dns">Null when lookups are not answered.</param>
     /// <exception cref="IOException">A port could not be opened; nothing is left open.</exception>
-    public static PodProxy Start(PodContext pod)
+    public static PodProxy Start(PodContext pod, DnsServices? dns)
     {
-        var proxy = new PodProxy(pod);
-        proxy.Open(
-        [
-            (ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync),
-            (ProxyPorts.InboundPlaintext, "inbound plaintext", new PlaintextProxy(pod).ServeAsync),
-            (ProxyPorts.Outbound, "outbound", new OutboundProxy(pod, proxy._pool).ServeAsync),
-        ]);
-        return proxy;
+        var proxy = new PodProxy(pod) { _dns = dns is null ? null : DnsProxy.Start(pod, dns) };
+        try
+        {
+            proxy.Open(
+            [
+                (ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync),
+                (ProxyPorts.InboundPlaintext, "inbound plaintext", new PlaintextProxy(pod).ServeAsync),
+                (ProxyPorts.Outbound, "outbound", new OutboundProxy(pod, proxy._pool).ServeAsync),
+            ]);
+            return proxy;
+        }
+        catch (IOException)
+        {
+            _ = proxy._dns?.StopAsync();
+            throw;
+        }
     }
 
     /// <summary>Opens only the HBONE listener: for the proxy's own pod, whose ports others reach through it.</summary>
@@ -68,11 +79,12 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         foreach (var listener in _listeners) listener.Close();
         _hbone.BeginDrain();
         _pool.BeginDrain();
+        using var limit = new CancellationTokenSource(deadline, Context.Services.Clock);
         try
         {
-            await Context.Connections.WhenEmptyAsync().WaitAsync(deadline, Context.Services.Clock);
+            await Task.WhenAll(Context.Connections.WhenEmptyAsync(), _dns?.DrainAsync(limit.Token) ?? Task.CompletedTask).WaitAsync(limit.Token);
         }
-        catch (TimeoutException)
+        catch (OperationCanceledException)
         {
             _log.Write(LogLevel.Warning, new LogFields("drain duration expired with pending connections, forcefully shutting down") { Span = Context.Span });
         }
@@ -88,6 +100,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         foreach (var listener in _listeners) listener.Close();
         Context.Connections.CloseAll(reason);
         await _pool.DisposeAsync();
+        if (_dns is not null) await _dns.StopAsync();
         try
         {
             await Task.WhenAll([Context.Connections.WhenEmptyAsync(), .. _listeners.Select(l => l.Completion)]).WaitAsync(StopTimeout, Context.Services.Clock);

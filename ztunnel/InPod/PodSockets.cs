@@ -43,6 +43,18 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings)
         });
     }
 
+    /// <summary>A listener on one address of the pod.</summary>
+    /// <exception cref="SocketException">The address is not there or the port is taken.</exception>
+    public Socket ListenOn(IPEndPoint address) => Inside(() => Bound(address, SocketType.Stream, ProtocolType.Tcp));
+
+    /// <summary>A datagram socket on one address of the pod.</summary>
+    /// <inheritdoc cref="ListenOn"/>
+    public Socket ReceiveOn(IPEndPoint address) => Inside(() => Bound(address, SocketType.Dgram, ProtocolType.Udp));
+
+    /// <summary>An unbound datagram socket with the pod's own address.</summary>
+    /// <exception cref="SocketException">No descriptor is left.</exception>
+    public Socket OpenDatagram(AddressFamily family) => Inside(() => Prepared(family, SocketType.Dgram, ProtocolType.Udp, Mark));
+
     /// <summary>Connects with the pod's own address.</summary>
     /// <exception cref="SocketException">Refused, unreachable, timed out by the kernel.</exception>
     public ValueTask<Socket> ConnectAsync(IPEndPoint destination, CancellationToken cancellationToken) => ConnectAsync(null, destination, cancellationToken);
@@ -64,6 +76,29 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings)
         try
         {
             await socket.ConnectAsync(destination, cancellationToken);
+            return socket;
+        }
+        catch
+        {
+            socket.Dispose();
+            throw;
+        }
+    }
+
+    private Socket Bound(IPEndPoint address, SocketType type, ProtocolType protocol) => Prepared(address.AddressFamily, type, protocol, socket =>
+    {
+        if (settings.InPodPortReuse) socket.SetReusePort();
+        Mark(socket);
+        socket.Bind(address);
+        if (type == SocketType.Stream) socket.Listen(Backlog);
+    });
+
+    private static Socket Prepared(AddressFamily family, SocketType type, ProtocolType protocol, Action<Socket> prepare)
+    {
+        var socket = new Socket(family, type, protocol);
+        try
+        {
+            prepare(socket);
             return socket;
         }
         catch

@@ -1,0 +1,33 @@
+using AmbientMesh.Model;
+using AmbientMesh.Telemetry;
+
+namespace AmbientMesh.Ztunnel.Dns;
+
+/// <summary>The metrics of the DNS proxy (L4 reference §11.1). Types outside a closed set count as <c>unknown</c>.</summary>
+public sealed class DnsMetrics(MetricRegistry registry)
+{
+    private static readonly string[] Labels = ["request_query_type", "request_protocol", "source_canonical_service", "source_canonical_revision"];
+    private static readonly double[] Seconds = [0.0005, 0.001, 0.01, 0.1, 1, 5];
+
+    private readonly CounterFamily _requests = registry.Counter("istio_dns_requests", "Total number of DNS requests (unstable).", Labels);
+    private readonly CounterFamily _upstream = registry.Counter("istio_dns_upstream_requests", "Total number of DNS requests forwarded to upstream (unstable).", Labels);
+    private readonly CounterFamily _failures = registry.Counter("istio_dns_upstream_failures", "Total number of DNS requests that failed to forward upstream (unstable).", Labels);
+    private readonly HistogramFamily _duration = registry.Histogram("istio_dns_upstream_request_duration_seconds", "Total time in seconds Istio takes to get DNS response from upstream (unstable).", Seconds, Labels);
+
+    public void Asked(ushort type, DnsTransport transport, Workload? client) => _requests.With(LabelsOf(type, transport, client)).Add();
+
+    public void Forwarded(ushort type, DnsTransport transport, Workload? client) => _upstream.With(LabelsOf(type, transport, client)).Add();
+
+    /// <param name="failed">No server answered; an answer of any code is none.</param>
+    public void ForwardEnded(ushort type, DnsTransport transport, Workload? client, TimeSpan took, bool failed)
+    {
+        var labels = LabelsOf(type, transport, client);
+        _duration.With(labels).Observe(took.TotalSeconds);
+        if (failed) _failures.With(labels).Add();
+    }
+
+    private static string[] LabelsOf(ushort type, DnsTransport transport, Workload? client) =>
+        [DnsTypes.NameOf(type), transport == DnsTransport.Udp ? "udp" : "tcp", Known(client?.CanonicalName), Known(client?.CanonicalRevision)];
+
+    private static string Known(string? value) => string.IsNullOrEmpty(value) ? "unknown" : value;
+}
