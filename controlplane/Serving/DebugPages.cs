@@ -115,6 +115,7 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
             json.WriteString("cluster_id", clusterId);
             json.WriteString("proxy", client.NodeId.Split('~') is [_, _, var name, _] ? name : client.NodeId);
             json.WriteString("proxy_type", "ztunnel");
+            json.WriteString("connected_at", client.Since);
             json.WriteStartObject("types");
             foreach (var type in client.Types.OrderBy(t => t.TypeUrl, StringComparer.Ordinal)) WriteType(json, type);
             json.WriteEndObject();
@@ -129,6 +130,7 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         json.WriteBoolean("synced", type.IsSynced);
         json.WriteString("nonce_sent", type.SentNonce);
         json.WriteString("nonce_acked", type.AcknowledgedNonce);
+        if (type.LastSent is { } sent) json.WriteString("last_push", sent);
         json.WriteBoolean("wildcard", type.IsWildcard);
         json.WriteNumber("names", type.Names);
         json.WriteStartObject("rejected");

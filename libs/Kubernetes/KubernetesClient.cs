@@ -101,20 +101,58 @@ public sealed class KubernetesClient : IDisposable
     }
 
     /// <summary>Sends a request and returns its successful answer with the body still to be read.</summary>
-    internal async Task<HttpResponseMessage> OpenAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken)
+    internal Task<HttpResponseMessage> OpenAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken) =>
+        OpenAsync(() => Request(method, path, body, contentType), $"{method} {path}", cancellationToken);
+
+    private async Task<HttpResponseMessage> OpenAsync(Func<HttpRequestMessage> request, string what, CancellationToken cancellationToken)
     {
-        var answer = await SendOnceAsync(method, path, body, contentType, cancellationToken);
+        var answer = await SendOnceAsync(request(), cancellationToken);
         if (answer.StatusCode == HttpStatusCode.Unauthorized && _token?.Refused() == true)
         {
             answer.Dispose();
-            answer = await SendOnceAsync(method, path, body, contentType, cancellationToken);
+            answer = await SendOnceAsync(request(), cancellationToken);
         }
-        if (answer.IsSuccessStatusCode) return answer;
+        if (answer.IsSuccessStatusCode || answer.StatusCode == HttpStatusCode.SwitchingProtocols) return answer;
         using (answer)
         {
             var said = await ReadAtMostAsync(answer.Content, MaxErrorBytes, cancellationToken);
-            throw ErrorAnswers.Read($"{method} {path}", answer.StatusCode, said, RetryAfter(answer));
+            throw ErrorAnswers.Read(what, answer.StatusCode, said, RetryAfter(answer));
         }
+    }
+
+    /// <summary>Turns a request into a WebSocket connection (RFC 6455 §4.1) and returns its bytes, to be read and written.</summary>
+    /// <remarks>Done here rather than by the framework's client, which loses the server's reason for a refusal.</remarks>
+    internal async Task<Stream> UpgradeAsync(string path, string protocol, CancellationToken cancellationToken)
+    {
+        var key = Convert.ToBase64String(System.Security.Cryptography.RandomNumberGenerator.GetBytes(16));
+        using var deadline = new Deadline(_options.RequestTimeout, _options.Clock, cancellationToken);
+        try
+        {
+            var answer = await OpenAsync(() => UpgradeRequest(path, protocol, key), $"GET {path}", deadline.Token);
+            if (answer.StatusCode == HttpStatusCode.SwitchingProtocols && answer.Headers.TryGetValues("Sec-WebSocket-Protocol", out var chosen) && chosen.Contains(protocol))
+                return await answer.Content.ReadAsStreamAsync(deadline.Token);
+            answer.Dispose();
+            throw new KubernetesRefusedException($"GET {path}: the server does not speak {protocol} here (it answered {(int)answer.StatusCode})", answer.StatusCode, new Status());
+        }
+        catch (OperationCanceledException e) when (!cancellationToken.IsCancellationRequested)
+        {
+            throw Unreachable($"GET {path}", $"no answer within {_options.RequestTimeout.TotalSeconds:0} s", e);
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException)
+        {
+            throw Unreachable($"GET {path}", e.InnerException?.Message ?? e.Message, e);
+        }
+    }
+
+    private static HttpRequestMessage UpgradeRequest(string path, string protocol, string key)
+    {
+        var request = new HttpRequestMessage(HttpMethod.Get, path.TrimStart('/')) { Version = HttpVersion.Version11, VersionPolicy = HttpVersionPolicy.RequestVersionExact };
+        request.Headers.TryAddWithoutValidation("Connection", "Upgrade");
+        request.Headers.TryAddWithoutValidation("Upgrade", "websocket");
+        request.Headers.TryAddWithoutValidation("Sec-WebSocket-Key", key);
+        request.Headers.TryAddWithoutValidation("Sec-WebSocket-Version", "13");
+        request.Headers.TryAddWithoutValidation("Sec-WebSocket-Protocol", protocol);
+        return request;
     }
 
     internal KubernetesUnavailableException Unreachable(string what, string problem, Exception? cause) =>
@@ -132,18 +170,24 @@ public sealed class KubernetesClient : IDisposable
         }
     }
 
-    private async Task<HttpResponseMessage> SendOnceAsync(HttpMethod method, string path, byte[]? body, string? contentType, CancellationToken cancellationToken)
+    private static HttpRequestMessage Request(HttpMethod method, string path, byte[]? body, string? contentType)
     {
-        using var request = new HttpRequestMessage(method, path.TrimStart('/')) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
-        request.Headers.Host = Connection.TlsServerName;   // the handler expects this name in the certificate, whatever its own options say
+        var request = new HttpRequestMessage(method, path.TrimStart('/')) { Version = HttpVersion.Version20, VersionPolicy = HttpVersionPolicy.RequestVersionOrLower };
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue("application/json"));
-        if (_token is { } token) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Current());
-        if (body is not null)
+        if (body is null) return request;
+        request.Content = new ByteArrayContent(body);
+        request.Content.Headers.ContentType = new MediaTypeHeaderValue(contentType!);
+        return request;
+    }
+
+    private async Task<HttpResponseMessage> SendOnceAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        using (request)
         {
-            request.Content = new ByteArrayContent(body);
-            request.Content.Headers.ContentType = new MediaTypeHeaderValue(contentType!);
+            request.Headers.Host = Connection.TlsServerName;   // the handler expects this name in the certificate, whatever its own options say
+            if (_token is { } token) request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Current());
+            return await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
         }
-        return await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellationToken);
     }
 
     private TimeSpan? RetryAfter(HttpResponseMessage answer) => answer.Headers.RetryAfter switch

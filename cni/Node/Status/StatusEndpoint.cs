@@ -9,6 +9,8 @@ namespace AmbientMesh.Cni.Node.Status;
 /// <summary>Port 8000: <c>/healthz</c>, <c>/readyz</c> (200 once the configuration is installed and the agent serves) and <c>/status</c>, which names every pod that should be enrolled and is not.</summary>
 internal sealed class StatusEndpoint(string node, string backend, Func<PluginInstallation?> installation, Func<bool> isServing, EnrolledPods pods, UnenrolledPods unenrolled, ZdsServer ztunnels, Func<DateTimeOffset?> lastVerification)
 {
+    private static readonly string s_version = typeof(StatusEndpoint).Assembly.GetName().Version?.ToString(3) ?? "unknown";
+
     public HttpEndpointResponse Answer(HttpEndpointRequest request) => request.Path switch
     {
         "/healthz" => HttpEndpointResponse.Text(200, "ok\n"),
@@ -36,6 +38,7 @@ internal sealed class StatusEndpoint(string node, string backend, Func<PluginIns
     private JsonObject Status() => new()
     {
         ["node"] = node,
+        ["version"] = s_version,
         ["ready"] = !Problems().Any(),
         ["problems"] = new JsonArray([.. Problems().Select(problem => (JsonNode?)problem)]),
         ["redirection"] = backend,

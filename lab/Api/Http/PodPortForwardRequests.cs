@@ -11,7 +11,8 @@ namespace AmbientMesh.Lab.Api.Http;
 
 /// <summary>
 /// pods/portforward: WebSocket with subprotocol <c>SPDY/3.1+portforward.k8s.io</c>, whose binary messages carry a SPDY connection.
-/// Each forwarded connection is a pair of streams, <c>error</c> and <c>data</c>, that name the port.
+/// Each forwarded connection is a pair of streams, <c>error</c> and <c>data</c>, that name the port. The older form without SPDY is
+/// <see cref="PodPortForwardChannels"/>.
 /// </summary>
 internal static class PodPortForwardRequests
 {
@@ -21,8 +22,13 @@ internal static class PodPortForwardRequests
     {
         var pod = PodTargets.Reference(c);
         var runtime = PodTargets.Runtime(c);
+        if (c.Http.WebSockets.IsWebSocketRequest && c.Http.WebSockets.WebSocketRequestedProtocols.Contains(PodPortForwardChannels.Protocol))
+        {
+            await PodPortForwardChannels.HandleAsync(c, pod, runtime);
+            return;
+        }
         if (!c.Http.WebSockets.IsWebSocketRequest || !c.Http.WebSockets.WebSocketRequestedProtocols.Contains(Protocol))
-            throw ApiErrors.BadRequest($"unable to upgrade: the lab forwards ports over WebSocket with subprotocol {Protocol}");
+            throw ApiErrors.BadRequest($"unable to upgrade: the lab forwards ports over WebSocket with subprotocol {Protocol} or {PodPortForwardChannels.Protocol}");
         using var socket = await AcceptAsync(c);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(c.Aborted, c.Server.Stopping);
         await using var transport = new WebSocketBytes(socket);

@@ -22,13 +22,14 @@ public sealed record KubernetesConnection
     /// <summary>The connection this process should use: the kubeconfig at <paramref name="path"/> or of KUBECONFIG, else the pod it runs in, else <c>~/.kube/config</c>.</summary>
     /// <param name="path">A kubeconfig named by the user; null when none was.</param>
     /// <param name="environment">Reads an environment variable; null when unset.</param>
+    /// <param name="context">A context of the kubeconfig; naming one rules the pod's own connection out. Null: the current one.</param>
     /// <exception cref="KubernetesConfigurationException">What was chosen is missing or unusable.</exception>
-    public static KubernetesConnection Find(string? path, Func<string, string?> environment, TimeProvider clock)
+    public static KubernetesConnection Find(string? path, Func<string, string?> environment, TimeProvider clock, string? context = null)
     {
-        if (!string.IsNullOrEmpty(path)) return Kubeconfig.Load([path]).Connect(clock);
-        if (environment("KUBECONFIG") is { Length: > 0 } list) return Kubeconfig.Load(list.Split(':', StringSplitOptions.RemoveEmptyEntries)).Connect(clock);
-        if (InCluster.IsPresent(environment)) return InCluster.Load(environment, InCluster.DefaultFolder, clock);
-        return Kubeconfig.Load([Path.Combine(environment("HOME") ?? "/root", ".kube", "config")]).Connect(clock);
+        if (!string.IsNullOrEmpty(path)) return Kubeconfig.Load([path]).Connect(clock, context);
+        if (environment("KUBECONFIG") is { Length: > 0 } list) return Kubeconfig.Load(list.Split(':', StringSplitOptions.RemoveEmptyEntries)).Connect(clock, context);
+        if (context is null && InCluster.IsPresent(environment)) return InCluster.Load(environment, InCluster.DefaultFolder, clock);
+        return Kubeconfig.Load([Path.Combine(environment("HOME") ?? "/root", ".kube", "config")]).Connect(clock, context);
     }
 
     /// <summary>The HTTP handler for this connection: HTTP/2 where the server offers it, dead peers noticed by ping within 45 s.</summary>

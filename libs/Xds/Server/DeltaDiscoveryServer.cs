@@ -147,6 +147,7 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
             foreach (var response in client.Due())
             {
                 await stream.WriteAsync(response, cancellationToken);
+                client.Sent(response.TypeUrl, _options.Clock.GetUtcNow());
                 _observer.Sent(client.Node, response);
             }
         }
@@ -158,7 +159,14 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
         private readonly Lock _gate = new();
         private readonly Channel<byte> _wake = Channel.CreateBounded<byte>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
 
+        private readonly Dictionary<string, DateTimeOffset> _lastSent = [];
+
         public Node Node => node;
+
+        public void Sent(string typeUrl, DateTimeOffset at)
+        {
+            lock (_gate) _lastSent[typeUrl] = at;
+        }
 
         public void Wake() => _wake.Writer.TryWrite(0);
 
@@ -176,7 +184,7 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
 
         public DiscoveryClientStatus Status()
         {
-            lock (_gate) return new DiscoveryClientStatus(node.Id, peer, since, [.. session.Status]);
+            lock (_gate) return new DiscoveryClientStatus(node.Id, peer, since, [.. session.Status.Select(s => s with { LastSent = _lastSent.TryGetValue(s.TypeUrl, out var at) ? at : null })]);
         }
     }
 }

@@ -153,6 +153,9 @@ internal sealed class DeltaSession(IReadOnlyList<IResourceSource> sources, Node 
 /// <param name="Rejections">Resources whose last sent version the client refused.</param>
 public sealed record ClientTypeStatus(string TypeUrl, string SentNonce, string AcknowledgedNonce, bool IsWildcard, int Names, IReadOnlyList<ResourceRejection> Rejections)
 {
+    /// <summary>When the last response went out; null when none did.</summary>
+    public DateTimeOffset? LastSent { get; init; }
+
     /// <summary>True when the client has answered the last push.</summary>
     public bool IsSynced => SentNonce == AcknowledgedNonce;
 }

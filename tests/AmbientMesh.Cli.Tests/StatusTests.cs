@@ -1,0 +1,110 @@
+using System.Text.Json.Nodes;
+using AmbientMesh.Cli.CommandLine;
+using AmbientMesh.Kubernetes;
+
+namespace AmbientMesh.Cli.Tests;
+
+/// <summary><c>status</c> and <c>version</c> against parts that answer, that lag behind, and that are not there.</summary>
+public sealed class StatusTests
+{
+    private const string Synced = """
+        [{"cluster_id":"Kubernetes","proxy":"ztunnel-1.istio-system","connected_at":"2026-11-21T00:00:00Z","types":{
+          "type.googleapis.com/istio.workload.Address":{"synced":true,"nonce_sent":"7","nonce_acked":"7","rejected":{}},
+          "type.googleapis.com/istio.security.Authorization":{"synced":true,"nonce_sent":"6","nonce_acked":"6","rejected":{}}}}]
+        """;
+
+    [Fact]
+    public async Task A_mesh_in_order_is_fine()
+    {
+        await using var mesh = await InstalledAsync(Synced);
+        var (code, output, error) = await mesh.RunAsync("status");
+        Assert.True(code == ExitCodes.Fine, output + error);
+        Assert.Contains("ztunnel-1.istio-system   node-1   yes     Kubernetes   istiod-1   0.1.0     2 (WADS SYNCED, WDS-AUTHZ SYNCED)", output, StringComparison.Ordinal);
+        var json = JsonNode.Parse((await mesh.RunAsync("proxy-status", "-o", "json")).Output)!;
+        Assert.True((bool)json["ztunnels"]![0]!["inSync"]!);
+        Assert.Equal("istiod-1", (string?)json["ztunnels"]![0]!["controlPlane"]);
+    }
+
+    [Fact]
+    public async Task A_ztunnel_that_refuses_a_resource_is_shown_with_its_words()
+    {
+        await using var mesh = await InstalledAsync(Synced.Replace("\"nonce_acked\":\"6\",\"rejected\":{}", "\"nonce_acked\":\"6\",\"rejected\":{\"shop/bad\":\"unknown enum\"}", StringComparison.Ordinal));
+        var (code, output, _) = await mesh.RunAsync("status");
+        Assert.Equal(ExitCodes.NotFine, code);
+        Assert.Contains("WDS-AUTHZ NACK (1)", output, StringComparison.Ordinal);
+        Assert.Contains("ztunnel-1 refuses WDS-AUTHZ shop/bad: unknown enum", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_ztunnel_without_a_control_plane_is_not_connected()
+    {
+        await using var mesh = await InstalledAsync("[]");
+        var (code, output, _) = await mesh.RunAsync("status");
+        Assert.Equal(ExitCodes.NotFine, code);
+        Assert.Contains("NOT CONNECTED", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Versions_come_from_the_parts_themselves()
+    {
+        await using var mesh = await InstalledAsync(Synced);
+        var json = JsonNode.Parse((await mesh.RunAsync("version", "-o", "json")).Output)!;
+        Assert.Equal(["istiod 0.1.0", "ztunnel 0.1.0", "istio-cni-node 0.1.0"], json["parts"]!.AsArray().Select(p => $"{p!["part"]} {p["version"]}"));
+        Assert.StartsWith("client: ", (await mesh.RunAsync("version", "--client")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Without_a_mesh_the_namespace_and_the_way_out_are_named()
+    {
+        await using var mesh = await FakeMesh.StartAsync();
+        var (code, _, error) = await mesh.RunAsync("status", "--mesh-namespace", "elsewhere");
+        Assert.Equal(ExitCodes.Failed, code);
+        Assert.Contains("not installed in namespace elsewhere", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_wrong_context_a_missing_file_and_a_dead_server_say_what_to_check()
+    {
+        await using var mesh = await FakeMesh.StartAsync();
+        Assert.Contains("has no context 'nosuch'", (await mesh.RunAsync("status", "--context", "nosuch")).Error, StringComparison.Ordinal);
+        Assert.Contains("/nosuch does not exist", (await mesh.RunAsync("status", "--kubeconfig", "/nosuch")).Error, StringComparison.Ordinal);
+        var dead = Path.GetTempFileName();
+        await File.WriteAllTextAsync(dead, "{clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}], contexts: [{name: x, context: {cluster: c}}], current-context: x}", Patience.Token);
+        Assert.Contains("The cluster cannot be reached", (await mesh.RunAsync("status", "--kubeconfig", dead)).Error, StringComparison.Ordinal);
+        File.Delete(dead);
+    }
+
+    [Fact]
+    public async Task Help_has_examples_and_a_wrong_option_is_a_usage_error()
+    {
+        await using var mesh = await FakeMesh.StartAsync();
+        var (code, help, _) = await mesh.RunAsync("status", "--help");
+        Assert.Equal(ExitCodes.Fine, code);
+        Assert.Contains("Examples:\n  meshctl status", help, StringComparison.Ordinal);
+        Assert.Equal(ExitCodes.Usage, (await mesh.RunAsync("status", "--nosuch")).Code);
+        Assert.Equal(ExitCodes.Usage, (await mesh.RunAsync("status", "-o", "xml")).Code);
+        Assert.Contains("ztunnel-config", (await mesh.RunAsync("[suggest:2]", "zt")).Output, StringComparison.Ordinal);
+    }
+
+    private static async Task<FakeMesh> InstalledAsync(string syncz)
+    {
+        var mesh = await FakeMesh.StartAsync();
+        await mesh.PodAsync("istio-system", "istiod-1", "app=istiod", "node-1");
+        await mesh.PodAsync("istio-system", "ztunnel-1", "app=ztunnel", "node-1");
+        await mesh.PodAsync("istio-system", "agent-1", "k8s-app=istio-cni-node", "node-1");
+        await mesh.ObjectAsync(Deployment.Type, Workload("Deployment", "istiod", """{"replicas":1,"readyReplicas":1}"""));
+        await mesh.ObjectAsync(DaemonSet.Type, Workload("DaemonSet", "ztunnel", """{"desiredNumberScheduled":1,"numberReady":1,"currentNumberScheduled":1,"numberMisscheduled":0}"""));
+        await mesh.ObjectAsync(DaemonSet.Type, Workload("DaemonSet", "istio-cni-node", """{"desiredNumberScheduled":1,"numberReady":1,"currentNumberScheduled":1,"numberMisscheduled":0}"""));
+        mesh.Serve("istiod-1", 15014, path => path == "/version" ? "0.1.0\n" : null);
+        mesh.Serve("istiod-1", 8080, path => path == "/debug/syncz" ? syncz : null);
+        mesh.Serve("ztunnel-1", 15020, _ => "istio_build{component=\"ztunnel\",tag=\"0.1.0\"} 1\n");
+        mesh.Serve("agent-1", 8000, _ => """{"version":"0.1.0","ready":true,"ztunnels":1,"enrolled":[],"notEnrolled":[],"problems":[]}""");
+        return mesh;
+    }
+
+    private static JsonObject Workload(string kind, string name, string status) => JsonNode.Parse($$$$$"""
+        {"apiVersion":"apps/v1","kind":"{{{{{kind}}}}}","metadata":{"namespace":"istio-system","name":"{{{{{name}}}}}","labels":{"app":"{{{{{name}}}}}"}},
+         "spec":{"selector":{"matchLabels":{"app":"{{{{{name}}}}}"}},"template":{"metadata":{"labels":{"app":"{{{{{name}}}}}"}},"spec":{"containers":[{"name":"c","image":"i"}]}}},
+         "status":{{{{{status}}}}}}
+        """)!.AsObject();
+}
