@@ -143,20 +143,27 @@ public sealed class ZtunnelApp : IAsyncDisposable
         if (_self is not null) yield return _self.Context;
     }
 
+    private void CountBytes()
+    {
+        foreach (var pod in Contexts())
+            foreach (var connection in pod.Connections.Open) connection.CountBytes();
+    }
+
     private PodProxy StartPod(Pod pod) => PodProxy.Start(new PodContext(pod.Info, new PodSockets(pod.Namespace, _settings), _services), _dns);
 
     private void OpenEndpoints(LogFilter levels)
     {
         var log = _loggers.CreateLogger("ztunnel::hyper_util");
         var ipv6 = _settings.IPv6Enabled && System.Net.Sockets.Socket.OSSupportsIPv6 && File.Exists("/proc/net/if_inet6");
+        var coverage = new CoveragePage(_settings.NodeName, _services.Metrics, Pods, CountBytes, _clock);
+        coverage.Register(Metrics);
         var pages = new AdminPages(new ConfigDump(_settings, _services, Pods, Version),
-            new ConnectionsPage(() => Contexts().Select(pod => pod.Connections), _services.Reports.Ended, _clock), levels, () => _shutdownAsked.TrySetResult());
+            new ConnectionsPage(() => Contexts().Select(pod => pod.Connections), _services.Reports.Ended, _clock), coverage, levels, () => _shutdownAsked.TrySetResult());
         Open("readiness", HttpEndpoint.Wildcard(_settings.ReadinessPort, ipv6), request => StandardEndpoints.Ready(request, Readiness));
         Open("admin", HttpEndpoint.Localhost(_settings.AdminPort, ipv6), pages.Answer);
         Open("stats", HttpEndpoint.Wildcard(_settings.StatsPort, ipv6), request =>
         {
-            foreach (var pod in Contexts())
-                foreach (var connection in pod.Connections.Open) connection.CountBytes();
+            CountBytes();
             return StandardEndpoints.Metrics(request, Metrics);
         });
 

@@ -23,7 +23,7 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
     private static readonly ResourceType s_daemonSets = new("apps", "v1", "daemonsets", "DaemonSet", IsNamespaced: true);
 
     private readonly ILogger _log = logs.CreateLogger("cni::agent");
-    private readonly EnrolledPods _pods = new();
+    private readonly EnrolledPods _pods = new(clock);
     private readonly TaskCompletionSource _serving = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private PluginInstallation? _installation;
 
@@ -60,7 +60,9 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
         var watch = new PodWatch(podCache, namespaces, queue, metrics.PodChanged, (o, problem) => Complain(events, o, problem), _log);
         var verification = new PeriodicVerification(podCache, reconciler, search, tools.Probes, unenrolled, metrics.Repaired, (pod, message) => events.Record(pod, true, "AmbientRepaired", message), clock, _log);
         var plugin = new PluginEndpoint(rules, podCache, namespaces, reconciler, settings.HostRoot, metrics, clock, logs.CreateLogger("cni::plugin"));
-        var status = new StatusEndpoint(settings.NodeName, tools.Redirection.BackendName, () => _installation, () => _serving.Task.IsCompletedSuccessfully, _pods, unenrolled, ztunnels, () => verification.LastRound);
+        var coverage = new NodeCoverageReport(settings.NodeName, tools.Redirection.BackendName, rules, podCache, namespaces, _pods, unenrolled, () => ztunnels.Connected, () => verification.LastRound, clock);
+        coverage.Register(registry);
+        var status = new StatusEndpoint(settings.NodeName, tools.Redirection.BackendName, () => _installation, () => _serving.Task.IsCompletedSuccessfully, _pods, unenrolled, ztunnels, () => verification.LastRound, coverage);
         _installation = new PluginInstallation(settings, () => PluginKubeconfig.For(client.Connection), metrics, clock, logs.CreateLogger("cni::install"));
 
         // Ports and sockets first: one that is taken ends the agent before anything is changed.

@@ -72,6 +72,9 @@ public sealed class CounterFamily(string name, string help, string[] labels, int
 {
     protected override Counter Create() => new();
 
+    /// <summary>Every series' label values, in the order of <see cref="MetricFamily.Labels"/>, and value.</summary>
+    public IEnumerable<(IReadOnlyList<string> Values, long Value)> Read() => Snapshot().Select(entry => ((IReadOnlyList<string>)entry.Values, entry.Series.Value));
+
     internal override void Write(MetricTextWriter writer)
     {
         var series = Snapshot();
@@ -137,5 +140,23 @@ internal sealed class ObservedGauge(string name, string help, Func<double> read)
     {
         writer.Header(this, "gauge");
         writer.Sample(Name, [], [], read());
+    }
+}
+
+/// <summary>One series that is computed when it is asked for.</summary>
+/// <param name="Labels">Values, one per label name in order.</param>
+public readonly record struct ObservedSeries(string[] Labels, double Value);
+
+internal sealed class ObservedFamily(string name, string help, string[] labels, bool isCounter, Func<IEnumerable<ObservedSeries>> read) : MetricFamily(name, help, labels)
+{
+    internal override void Write(MetricTextWriter writer)
+    {
+        var any = false;
+        foreach (var series in read())
+        {
+            if (!any) writer.Header(this, isCounter ? "counter" : "gauge");
+            any = true;
+            writer.Sample(isCounter ? writer.CounterName(Name) : Name, Labels, series.Labels, series.Value);
+        }
     }
 }

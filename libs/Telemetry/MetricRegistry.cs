@@ -26,6 +26,12 @@ public sealed class MetricRegistry(int maxSeriesPerFamily = 10_000)
     /// <summary>A gauge read from <paramref name="read"/> at each scrape; it must be cheap and must not throw.</summary>
     public void GaugeFrom(string name, string help, Func<double> read) => Add(new ObservedGauge(name, help, read));
 
+    /// <summary>A gauge family whose series are computed at each scrape; there must be few of them, and <paramref name="read"/> must be cheap and must not throw.</summary>
+    public void GaugeFrom(string name, string help, string[] labels, Func<IEnumerable<ObservedSeries>> read) => Add(new ObservedFamily(name, help, labels, isCounter: false, read));
+
+    /// <summary>As <see cref="GaugeFrom(string, string, string[], Func{IEnumerable{ObservedSeries}})"/> for numbers that only grow.</summary>
+    public void CounterFrom(string name, string help, string[] labels, Func<IEnumerable<ObservedSeries>> read) => Add(new ObservedFamily(name, help, labels, isCounter: true, read));
+
     /// <summary>A histogram family with upper bounds <paramref name="buckets"/>, ascending, without +Inf.</summary>
     public HistogramFamily Histogram(string name, string help, double[] buckets, params string[] labels) =>
         Add(new HistogramFamily(name, help, buckets, labels, maxSeriesPerFamily));

@@ -1,10 +1,13 @@
 using System.Net;
 using System.Text;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using AmbientMesh.Model;
 using AmbientMesh.Model.Authorization;
 using AmbientMesh.Model.Tests;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Coverage;
+using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Reporting;
 using Microsoft.Extensions.Logging;
@@ -126,6 +129,38 @@ public sealed class AccessLogTests
         foreach (var recorded in Samples.Text("samples/ztunnel/telemetry/metrics-after-traffic.txt").Split('\n').Where(l => l.StartsWith("istio_tcp_", StringComparison.Ordinal) && l.Contains("destination_service_name=\"server\"")
             && ((l.Contains("reporter=\"source\"") && l.Contains("source_workload=\"client\"")) || (l.StartsWith("istio_tcp_connections_opened", StringComparison.Ordinal) && l.Contains("source_workload=\"unknown\"")))))
             Assert.Contains(recorded, text);
+    }
+
+    [Fact]
+    public void Coverage_sums_the_same_figures_by_pair_and_by_how_they_were_secured()
+    {
+        var registry = new MetricRegistry();
+        var metrics = new TcpMetrics(registry);
+        var tunnel = metrics.Opened(Describe(Direction.Outbound, "10.98.0.1:1", "client", "10.98.0.2:15008", "server", "10.98.0.2:8080", "server"));
+        tunnel.Received.Add(700);
+        tunnel.Sent.Add(299);
+        metrics.Opened(Describe(Direction.Inbound, "10.98.0.6:1", null, "10.98.0.2:8080", "server", service: "server")).Sent.Add(1);
+        var pods = new InPod.PodTable(_ => throw new IOException("none here"), new Readiness(), registry, Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance);
+        var page = new CoveragePage("n1", metrics, pods, () => { }, new FakeTimeProvider());
+        page.Register(registry);
+        var answer = page.Answer(new HttpEndpointRequest("GET", "/debug/coverage", "", new Dictionary<string, string>(), default));
+        var report = JsonSerializer.Deserialize(answer.Body.Span, CoverageJson.Default.ZtunnelCoverage)!;
+        Assert.Equal(99.9, report.Traffic.PercentBytesMutualTls);
+        Assert.Equal([new PairEnd("unknown", "unknown"), new PairEnd("default", "client")], report.Pairs.Select(p => p.Source));   // what is not protected comes first
+        Assert.Equal(new TrafficCount(1, 999), report.Pairs[1].Traffic.MutualTls);
+        Assert.Equal(("destination", new TrafficCount(1, 1)), (report.Pairs[0].Reporter, report.Pairs[0].Traffic.Plaintext));
+        var text = MetricExposition.Write(registry).Split('\n');
+        Assert.Contains("ambientmesh_coverage_bytes_total{reporter=\"source\",connection_security_policy=\"mutual_tls\"} 999", text);
+        Assert.Contains("ambientmesh_coverage_connections_total{reporter=\"destination\",connection_security_policy=\"unknown\"} 1", text);
+    }
+
+    [Fact, Scenario("T-40")]
+    public void Pairs_beyond_the_limit_are_summed_under_one_name()
+    {
+        var account = new PairAccount(maxPairs: 2);
+        for (var i = 0; i < 100; i++) account.Add(PairAccount.Opened, ["source", "ns", $"w{i}", "ns", "server", "mutual_tls"], 1);
+        Assert.Equal(3, account.Pairs.Count());
+        Assert.Equal(98, account.Pairs.Single(p => p.Key.Source.Workload == MetricRegistry.OverflowLabel).Traffic.MutualTls.Connections);
     }
 
     [Fact]

@@ -1,5 +1,6 @@
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Coverage;
 using AmbientMesh.Ztunnel.Connections;
 
 namespace AmbientMesh.Ztunnel.Reporting;
@@ -18,6 +19,8 @@ public sealed class TcpMetrics
 
     private static readonly int FlagsAt = Array.IndexOf(Labels, "response_flags");
 
+    private static readonly int[] PairLabelsAt = [.. PairAccount.Labels.Select(label => Array.IndexOf(Labels, label))];
+
     private readonly CounterFamily _opened;
     private readonly CounterFamily _closed;
     private readonly CounterFamily _received;
@@ -30,10 +33,10 @@ public sealed class TcpMetrics
 
     public TcpMetrics(MetricRegistry registry)
     {
-        _opened = registry.Counter("istio_tcp_connections_opened", "The total number of TCP connections opened.", Labels);
+        _opened = registry.Counter(PairAccount.Opened, "The total number of TCP connections opened.", Labels);
         _closed = registry.Counter("istio_tcp_connections_closed", "The total number of TCP connections closed.", Labels);
-        _received = registry.Counter("istio_tcp_received_bytes", "The size of total bytes received during request in case of a TCP connection.", Labels);
-        _sent = registry.Counter("istio_tcp_sent_bytes", "The size of total bytes sent during response in case of a TCP connection.", Labels);
+        _received = registry.Counter(PairAccount.Received, "The size of total bytes received during request in case of a TCP connection.", Labels);
+        _sent = registry.Counter(PairAccount.Sent, "The size of total bytes sent during response in case of a TCP connection.", Labels);
         _failed = registry.Counter("istio_tcp_connections_failed", "The total number of TCP connections that failed to establish (unstable).", Labels);
         _revoked = registry.Counter("istio_crl_policy_rejections", "The total number of connections rejected because a certificate of the peer is revoked (unstable).", "reporter");
         _refused = registry.Counter("ambientmesh_connections_refused", "Connections refused, failed or ended before both sides were done, by reason.", "reporter", "reason");
@@ -66,6 +69,20 @@ public sealed class TcpMetrics
         var labels = LabelsOf(connection, flags);
         _closed.With(labels).Add();
         if (flags != "-") _failed.With(labels).Add();
+    }
+
+    /// <summary>Adds what was counted so far by pair of workloads.</summary>
+    public void SumInto(PairAccount account)
+    {
+        var values = new string[PairLabelsAt.Length];
+        foreach (var (name, family) in ((string, CounterFamily)[])[(PairAccount.Opened, _opened), (PairAccount.Received, _received), (PairAccount.Sent, _sent)])
+        {
+            foreach (var (labels, value) in family.Read())
+            {
+                for (var i = 0; i < values.Length; i++) values[i] = labels[PairLabelsAt[i]];
+                account.Add(name, values, value);
+            }
+        }
     }
 
     private static string[] LabelsOf(ConnectionDescription connection, string flags)

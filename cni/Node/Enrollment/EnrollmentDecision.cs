@@ -1,4 +1,5 @@
 using AmbientMesh.Kubernetes;
+using AmbientMesh.Telemetry.Coverage;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
 
@@ -25,6 +26,17 @@ internal sealed record EnrollmentRules(IReadOnlyList<EnrollmentSelector> Selecto
         return EnrollmentSelector.Any(Selectors, pod.Metadata.Labels, namespaceLabels)
             ? new(true, "a selector matches its labels and those of its namespace")
             : new(false, "no selector matches its labels and those of its namespace");
+    }
+
+    /// <summary>Why a pod that a selector, or its namespace's label, would have in the mesh is left out on purpose; null when it is not one of those.</summary>
+    public Exemption? ExemptionOf(Pod pod, IReadOnlyDictionary<string, string> namespaceLabels)
+    {
+        if (!EnrollmentSelector.Any(Selectors, pod.Metadata.Labels, namespaceLabels))
+            return pod.Metadata.Labels.GetValueOrDefault(EnrollmentSelector.ModeLabel) == "none" && namespaceLabels.GetValueOrDefault(EnrollmentSelector.ModeLabel) == "ambient" ? Exemption.OptedOut : null;
+        if (ExcludedNamespaces.Contains(pod.Namespace)) return Exemption.ExcludedNamespace;
+        if (pod.Spec.HostNetwork == true) return Exemption.HostNetwork;
+        if (pod.Metadata.Annotations.ContainsKey(SidecarAnnotation)) return Exemption.Sidecar;
+        return IsZtunnel(pod) ? Exemption.Ztunnel : null;
     }
 
     /// <summary>Text about a mode label with a value nobody knows; null when there is none.</summary>

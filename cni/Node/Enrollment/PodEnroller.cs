@@ -5,6 +5,7 @@ using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Linux;
+using AmbientMesh.Telemetry.Coverage;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
@@ -24,9 +25,9 @@ internal sealed class PodEnroller(
     public PodRedirectOptions Options(Pod pod, IReadOnlyList<IPAddress> addresses)
     {
         if (!PodRedirectOptions.TryRead(pod.Metadata.Annotations, defaults.CapturesDns, out var options, out var problem))
-            throw new EnrollmentException(problem, canRetry: false);
+            throw new EnrollmentException(problem, canRetry: false, ProtectionGap.BadAnnotation);
         if (!settings.RedirectsIpv6 && addresses.FirstOrDefault(a => a.AddressFamily == AddressFamily.InterNetworkV6) is { } open)
-            throw new EnrollmentException($"it has the IPv6 address {open} and AMBIENT_IPV6 is false, so that its IPv6 traffic would be open", canRetry: false);
+            throw new EnrollmentException($"it has the IPv6 address {open} and AMBIENT_IPV6 is false, so that its IPv6 traffic would be open", canRetry: false, ProtectionGap.Ipv6NotRedirected);
         return options;
     }
 
@@ -45,12 +46,12 @@ internal sealed class PodEnroller(
         var listens = !isStarting && !isKnown && await HandOverAsync(record, cancellationToken) is null;
         await RedirectAsync(pod, inside, addresses, cancellationToken, isStarting);
         pods.Put(record);
-        await StepAsync("exempting its probes", () => probes.AddAsync(record.Uid, addresses, cancellationToken));
-        if (isKnown) await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        await StepAsync("exempting its probes", ProtectionGap.ProbesNotExempt, () => probes.AddAsync(record.Uid, addresses, cancellationToken));
+        if (isKnown) await StepAsync("dropping its former addresses", ProtectionGap.ProbesNotExempt, () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
         if (!listens && await HandOverAsync(record, cancellationToken) is { } refusal)
         {
             await AnnotateAsync(pod, EnrollmentRules.Pending, cancellationToken);
-            throw new EnrollmentException($"ztunnel does not carry it yet: {refusal.Message}", canRetry: true, refusal);
+            throw new EnrollmentException($"ztunnel does not carry it yet: {refusal.Message}", canRetry: true, ztunnels.Connected == 0 ? ProtectionGap.NoZtunnel : ProtectionGap.NotAcknowledged, refusal);
         }
         await AnnotateAsync(pod, EnrollmentRules.Enabled, cancellationToken);
         pods.Put(record with { IsComplete = true });
@@ -78,9 +79,9 @@ internal sealed class PodEnroller(
     public async Task TakeOutAsync(Pod pod, NetworkNamespace? inside, string reason, CancellationToken cancellationToken)
     {
         var uid = pod.Metadata.Uid ?? "";
-        await StepAsync("ending its probe exemption", () => probes.RemoveAsync(uid, [], cancellationToken));
-        if (inside is not null) await StepAsync("deleting its redirect rules", () => redirection.DeleteAsync(inside, cancellationToken));
-        await StepAsync("telling ztunnel", () => ztunnels.DeleteAsync(uid, cancellationToken));
+        await StepAsync("ending its probe exemption", ProtectionGap.ProbesNotExempt, () => probes.RemoveAsync(uid, [], cancellationToken));
+        if (inside is not null) await StepAsync("deleting its redirect rules", ProtectionGap.RulesNotWritten, () => redirection.DeleteAsync(inside, cancellationToken));
+        await StepAsync("telling ztunnel", ProtectionGap.NotAcknowledged, () => ztunnels.DeleteAsync(uid, cancellationToken));
         await AnnotateAsync(pod, null, cancellationToken);
         pods.Remove(uid);
         log.LogInformation("{Pod} is taken out of the mesh: {Reason}", pod.Key, reason);
@@ -91,8 +92,8 @@ internal sealed class PodEnroller(
     /// <exception cref="EnrollmentException">A step failed; repeat.</exception>
     public async Task ForgetAsync(string uid, ObjectKey key, Pod? annotated, CancellationToken cancellationToken)
     {
-        await StepAsync("ending its probe exemption", () => probes.RemoveAsync(uid, [], cancellationToken));
-        await StepAsync("telling ztunnel", () => ztunnels.DeleteAsync(uid, cancellationToken));
+        await StepAsync("ending its probe exemption", ProtectionGap.ProbesNotExempt, () => probes.RemoveAsync(uid, [], cancellationToken));
+        await StepAsync("telling ztunnel", ProtectionGap.NotAcknowledged, () => ztunnels.DeleteAsync(uid, cancellationToken));
         pods.Remove(uid);
         log.LogInformation("{Pod} has ended and is forgotten", key);
         if (annotated is null) return;
@@ -110,8 +111,8 @@ internal sealed class PodEnroller(
     /// <exception cref="EnrollmentException">The sets cannot be written.</exception>
     public async Task RefreshAddressesAsync(EnrolledPod record, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken)
     {
-        await StepAsync("exempting its probes", () => probes.AddAsync(record.Uid, addresses, cancellationToken));
-        await StepAsync("dropping its former addresses", () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
+        await StepAsync("exempting its probes", ProtectionGap.ProbesNotExempt, () => probes.AddAsync(record.Uid, addresses, cancellationToken));
+        await StepAsync("dropping its former addresses", ProtectionGap.ProbesNotExempt, () => probes.RemoveAsync(record.Uid, [.. addresses], cancellationToken));
         pods.Put(record with { Addresses = addresses });
     }
 
@@ -131,7 +132,7 @@ internal sealed class PodEnroller(
         }
         catch (Exception e) when (e is KubernetesException or KubernetesConfigurationException)
         {
-            throw new EnrollmentException($"writing its annotation failed: {e.Message}", canRetry: true, e);
+            throw new EnrollmentException($"writing its annotation failed: {e.Message}", canRetry: true, ProtectionGap.AnnotationNotWritten, e);
         }
     }
 
@@ -146,7 +147,7 @@ internal sealed class PodEnroller(
         }
         catch (IOException e)
         {
-            throw new EnrollmentException($"its redirect rules cannot be written: {e.Message}", canRetry: false, e);
+            throw new EnrollmentException($"its redirect rules cannot be written: {e.Message}", canRetry: false, ProtectionGap.RulesNotWritten, e);
         }
     }
 
@@ -164,7 +165,7 @@ internal sealed class PodEnroller(
         }
     }
 
-    private static async Task StepAsync(string step, Func<Task> work)
+    private static async Task StepAsync(string step, ProtectionGap gap, Func<Task> work)
     {
         try
         {
@@ -172,7 +173,7 @@ internal sealed class PodEnroller(
         }
         catch (IOException e)
         {
-            throw new EnrollmentException($"{step} failed: {e.Message}", canRetry: true, e);
+            throw new EnrollmentException($"{step} failed: {e.Message}", canRetry: true, gap, e);
         }
     }
 }

@@ -3,6 +3,7 @@ using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Linux;
+using AmbientMesh.Telemetry.Coverage;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
@@ -30,7 +31,7 @@ internal sealed class PodReconciler(
         }
         catch (EnrollmentException e)
         {
-            Complain(key, pod, e.Message);
+            Complain(key, pod, e.Gap, e.Message);
             return !e.CanRetry;
         }
     }
@@ -50,7 +51,7 @@ internal sealed class PodReconciler(
         {
             // The runtime takes this sandbox down and tries with another one.
             await enroller.WithdrawAsync(pod.Metadata.Uid ?? "", inside, CancellationToken.None);
-            if (e is EnrollmentException) Complain(pod.Key, pod, e.Message);
+            if (e is EnrollmentException { Gap: var gap }) Complain(pod.Key, pod, gap, e.Message);
             throw;
         }
     }
@@ -71,11 +72,12 @@ internal sealed class PodReconciler(
                 await EnrolFoundAsync(pod, addresses, processes, cancellationToken);
             }
             unenrolled.Enrolled(pod);
+            if (faults.Count == 0) pods.MarkVerified(pod.Metadata.Uid ?? "");
             return faults;
         }
         catch (Exception e) when (e is EnrollmentException or IOException)
         {
-            Complain(key, pod, e.Message);
+            Complain(key, pod, (e as EnrollmentException)?.Gap ?? ProtectionGap.RulesNotWritten, e.Message);
             return [];
         }
     }
@@ -110,7 +112,7 @@ internal sealed class PodReconciler(
     private async Task EnrolFoundAsync(Pod pod, IReadOnlyList<IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, CancellationToken cancellationToken)
     {
         var inside = search.Find(pod.Metadata.Uid ?? "", addresses, processes)
-            ?? throw new EnrollmentException("its network namespace was not found among the node's processes", canRetry: true);
+            ?? throw new EnrollmentException("its network namespace was not found among the node's processes", canRetry: true, ProtectionGap.NamespaceNotFound);
         try
         {
             await enroller.EnrolAsync(pod, inside, addresses, cancellationToken);
@@ -157,9 +159,9 @@ internal sealed class PodReconciler(
     }
 
     // Said once and then only when the reason is another one; the status shows it all the time.
-    private void Complain(ObjectKey key, Pod? pod, string reason)
+    private void Complain(ObjectKey key, Pod? pod, ProtectionGap gap, string reason)
     {
-        var isNews = pod is null || unenrolled.Report(pod, reason);
+        var isNews = pod is null || unenrolled.Report(pod, gap, reason);
         log.Log(isNews ? LogLevel.Error : LogLevel.Debug, "{Pod}: {Reason}", key, reason);
     }
 

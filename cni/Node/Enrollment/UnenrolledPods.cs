@@ -1,11 +1,13 @@
 using System.Collections.Concurrent;
 using AmbientMesh.Kubernetes;
+using AmbientMesh.Telemetry.Coverage;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
 
 /// <summary>A pod that should be enrolled and is not.</summary>
+/// <param name="Gap">The reason in one word.</param>
 /// <param name="Since">When it was first found so.</param>
-public sealed record UnenrolledPod(string Uid, ObjectKey Key, string Reason, DateTimeOffset Since);
+public sealed record UnenrolledPod(string Uid, ObjectKey Key, ProtectionGap Gap, string Reason, DateTimeOffset Since);
 
 /// <summary>The pods that should be enrolled and are not: shown in status and metric, told to their owners as Events. Never silent. Thread-safe.</summary>
 /// <param name="tell">Writes an Event on the pod: pod, is a warning, reason in CamelCase, message.</param>
@@ -20,16 +22,19 @@ public sealed class UnenrolledPods(Action<Pod, bool, string, string> tell, TimeP
 
     public int Count => _pods.Count;
 
+    /// <summary>What is wrong with a pod; null when nothing is known to be.</summary>
+    public UnenrolledPod? Find(string uid) => _pods.GetValueOrDefault(uid);
+
     /// <summary>Whether the pod is known to be in trouble.</summary>
     public bool Has(Pod pod) => _pods.ContainsKey(pod.Metadata.Uid ?? "");
 
     /// <summary>Notes a failure; the owner is told when the reason is a new one.</summary>
     /// <returns>Whether it is.</returns>
-    public bool Report(Pod pod, string reason)
+    public bool Report(Pod pod, ProtectionGap gap, string reason)
     {
         var uid = pod.Metadata.Uid ?? "";
         var before = _pods.GetValueOrDefault(uid);
-        _pods[uid] = new UnenrolledPod(uid, pod.Key, reason, before?.Since ?? clock.GetUtcNow());
+        _pods[uid] = new UnenrolledPod(uid, pod.Key, gap, reason, before?.Since ?? clock.GetUtcNow());
         if (before?.Reason == reason) return false;
         tell(pod, true, FailedReason, $"The pod should be in the mesh and is not: {reason}");
         return true;

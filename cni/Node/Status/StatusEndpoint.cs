@@ -1,13 +1,16 @@
+using System.Text.Json;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cni.Node.Enrollment;
 using AmbientMesh.Cni.Node.Installation;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Coverage;
 
 namespace AmbientMesh.Cni.Node.Status;
 
-/// <summary>Port 8000: <c>/healthz</c>, <c>/readyz</c> (200 once the configuration is installed and the agent serves) and <c>/status</c>, which names every pod that should be enrolled and is not.</summary>
-internal sealed class StatusEndpoint(string node, string backend, Func<PluginInstallation?> installation, Func<bool> isServing, EnrolledPods pods, UnenrolledPods unenrolled, ZdsServer ztunnels, Func<DateTimeOffset?> lastVerification)
+/// <summary>Port 8000: <c>/healthz</c>, <c>/readyz</c> (200 once the configuration is installed and the agent serves) <c>/status</c>, which names every pod that should be enrolled and is not, and
+/// <c>/debug/coverage</c>, which has the state of each.</summary>
+internal sealed class StatusEndpoint(string node, string backend, Func<PluginInstallation?> installation, Func<bool> isServing, EnrolledPods pods, UnenrolledPods unenrolled, ZdsServer ztunnels, Func<DateTimeOffset?> lastVerification, NodeCoverageReport coverage)
 {
     private static readonly string s_version = typeof(StatusEndpoint).Assembly.GetName().Version?.ToString(3) ?? "unknown";
 
@@ -16,6 +19,8 @@ internal sealed class StatusEndpoint(string node, string backend, Func<PluginIns
         "/healthz" => HttpEndpointResponse.Text(200, "ok\n"),
         "/readyz" => Readiness(),
         "/status" => HttpEndpointResponse.Json(System.Text.Encoding.UTF8.GetBytes(Status().ToJsonString() + "\n")),
+        "/debug/coverage" when request.Method is "GET" or "HEAD" => HttpEndpointResponse.Json(JsonSerializer.SerializeToUtf8Bytes(coverage.Report(), CoverageJson.Default.AgentCoverage)),
+        "/debug/coverage" => HttpEndpointResponse.MethodNotAllowed,
         _ => HttpEndpointResponse.NotFound,
     };
 
@@ -60,6 +65,7 @@ internal sealed class StatusEndpoint(string node, string backend, Func<PluginIns
             ["name"] = pod.Key.Name,
             ["uid"] = pod.Uid,
             ["ready"] = false,
+            ["gap"] = pod.Gap.Word(),
             ["reason"] = pod.Reason,
             ["since"] = pod.Since.ToString("O"),
         })]),

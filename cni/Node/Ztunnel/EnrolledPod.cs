@@ -16,9 +16,10 @@ public sealed record EnrolledPod(string Uid, ObjectKey Key, string ServiceAccoun
 }
 
 /// <summary>The pods of this node that are enrolled; what a connecting ztunnel is told. Thread-safe.</summary>
-public sealed class EnrolledPods
+public sealed class EnrolledPods(TimeProvider? clock = null)
 {
     private readonly ConcurrentDictionary<string, EnrolledPod> _byUid = new();
+    private readonly ConcurrentDictionary<string, DateTimeOffset> _verified = new();
 
     /// <summary>All of them now, in no order.</summary>
     public IReadOnlyList<EnrolledPod> All => [.. _byUid.Values];
@@ -33,12 +34,20 @@ public sealed class EnrolledPods
     {
         _byUid.TryGetValue(pod.Uid, out var before);
         _byUid[pod.Uid] = pod;
+        if (!pod.IsComplete) _verified.TryRemove(pod.Uid, out _);
         if (before?.Namespace is { } old && old != pod.Namespace) old.Dispose();
     }
+
+    /// <summary>The pod was found as it should be, in the kernel and at ztunnel, now.</summary>
+    public void MarkVerified(string uid) => _verified[uid] = (clock ?? TimeProvider.System).GetUtcNow();
+
+    /// <summary>When it was last found as it should be; null when it was not since its enrolment.</summary>
+    public DateTimeOffset? VerifiedAt(string uid) => _verified.TryGetValue(uid, out var at) ? at : null;
 
     /// <summary>Forgets the pod and closes its namespace handle.</summary>
     public void Remove(string uid)
     {
+        _verified.TryRemove(uid, out _);
         if (_byUid.TryRemove(uid, out var pod)) pod.Namespace?.Dispose();
     }
 }

@@ -1,11 +1,23 @@
+using System.Text.Json;
 using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Cni.Tests.Ztunnel;
+using AmbientMesh.Telemetry.Coverage;
 
 namespace AmbientMesh.Cni.Tests.Agent;
 
 /// <summary>Looking again: damage to an enrolled pod is found, repaired and told.</summary>
 public class VerificationTests
 {
+    private static async Task<(string State, string? Reason)> CoverageAsync(NodeFixture node)
+    {
+        var report = JsonSerializer.Deserialize((await node.Agent!.GetAsync("/debug/coverage")).Text, CoverageJson.Default.AgentCoverage)!;
+        var pod = Assert.Single(report.Pods);
+        Assert.Equal("demo/web", pod.Pod);
+        Assert.Equal(pod.State == PodStates.Verified, pod.VerifiedAt is not null);
+        if (pod.State == PodStates.Gap) Assert.NotNull(pod.Since);
+        return (pod.State, pod.Reason);
+    }
+
     [Theory]
     [InlineData("iptables-nft -t nat -F", "redirect rules different")]
     [InlineData("iptables-nft -t nat -F; iptables-nft -t mangle -F; ip6tables-nft -t nat -F; ip6tables-nft -t mangle -F; ip rule del pref 32764; ip -6 rule del pref 32764", "redirect rules different")]
@@ -31,7 +43,10 @@ public class VerificationTests
         await using (node)
         using (ztunnel)
         {
+            Assert.Contains((await CoverageAsync(node)).State, new[] { PodStates.Starting, PodStates.Enrolled });   // its last step may be under way
             await node.Agent!.VerifyAsync();
+            Assert.Equal(("verified", null), await CoverageAsync(node));
+            Assert.Contains("ambientmesh_coverage_pods{state=\"verified\"} 1", (await node.Agent.GetAsync("/metrics")).Text);
             Assert.DoesNotContain("ambientmesh_cni_repairs_total{", (await node.Agent.GetAsync("/metrics")).Text);
             Assert.NotNull((await node.Agent.StatusAsync())["lastVerification"]);
             Assert.Equal("enabled", node.Annotation(pod));
@@ -70,6 +85,8 @@ public class VerificationTests
             await Patience.Within(verifying);
             Assert.Contains("failure to start proxy", await node.EventAsync("web", "AmbientEnrollmentFailed"));
             Assert.Contains("demo/web", (await node.Agent.GetAsync("/readyz")).Text);
+            Assert.Equal(("gap", "not-acknowledged"), await CoverageAsync(node));
+            Assert.Contains("ambientmesh_coverage_gaps{reason=\"not-acknowledged\"} 1", (await node.Agent.GetAsync("/metrics")).Text);
 
             await EnrolmentTests.AnswerAllAsync(next, async () =>
             {

@@ -3,6 +3,7 @@ using AmbientMesh.Cni.Node;
 using AmbientMesh.Cni.Node.Enrollment;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
+using AmbientMesh.Telemetry.Coverage;
 
 namespace AmbientMesh.Cni.Tests.Enrollment;
 
@@ -34,6 +35,20 @@ public class EnrollmentDecisionTests
         var ztunnel = Pod(ns: "istio-system", mode: "ambient");
         ztunnel = ztunnel with { Metadata = ztunnel.Metadata with { Labels = new Dictionary<string, string>(ztunnel.Metadata.Labels) { ["app"] = "ztunnel" } } };
         Assert.False(s_rules.Decide(ztunnel, ambient).ShouldBeEnrolled);
+    }
+
+    [Fact]
+    public void A_pod_of_an_enrolled_namespace_that_is_left_out_is_known_with_its_reason()
+    {
+        var ambient = Labels("ambient");
+        var sidecar = Annotated(Pod(), "sidecar.istio.io/status", "{}");
+        Assert.Equal(Exemption.HostNetwork, s_rules.ExemptionOf(Pod() with { Spec = new PodSpec { HostNetwork = true } }, ambient));
+        Assert.Equal(Exemption.Sidecar, s_rules.ExemptionOf(sidecar, ambient));
+        Assert.Equal(Exemption.ExcludedNamespace, s_rules.ExemptionOf(Pod(ns: "kube-system"), ambient));
+        Assert.Equal(Exemption.OptedOut, s_rules.ExemptionOf(Pod(mode: "none"), ambient));
+        Assert.Null(s_rules.ExemptionOf(Pod(), ambient));
+        Assert.Null(s_rules.ExemptionOf(sidecar, Labels(null)));
+        Assert.Null(s_rules.ExemptionOf(Pod(mode: "none"), Labels(null)));
     }
 
     [Fact]
