@@ -11,8 +11,9 @@ public static class InformerFeed
     /// <param name="loop">The writer of the source's graph.</param>
     /// <param name="onChange">Told of each change (its kind), e.g. to count it.</param>
     /// <param name="onSynced">Called on the loop, after the batch, once everything of the informer's first list has been applied.</param>
+    /// <param name="merge">What to hold of an object, given what is held (or null) and what came; the latter when null.</param>
     public static async Task RunAsync<T>(
-        Informer<T> informer, SourceCollection<ObjectKey, T> source, CollectionLoop loop, Action<ChangeKind> onChange, Action onSynced, CancellationToken cancellationToken)
+        Informer<T> informer, SourceCollection<ObjectKey, T> source, CollectionLoop loop, Action<ChangeKind> onChange, Action onSynced, CancellationToken cancellationToken, Func<T?, T, T>? merge = null)
         where T : class
     {
         await foreach (var change in informer.Subscribe().ReadAllAsync(cancellationToken))
@@ -25,7 +26,7 @@ public static class InformerFeed
             onChange(change.Kind);
             loop.Post(() =>
             {
-                if (change.After is { } now) source.Set(change.Key, now);
+                if (change.After is { } now) source.Set(change.Key, merge is null ? now : merge(source.Find(change.Key), now));
                 else source.Remove(change.Key);
             });
         }

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Settings;
 using AmbientMesh.Kubernetes;
 using Microsoft.Extensions.Logging;
 
@@ -8,12 +9,13 @@ namespace AmbientMesh.ControlPlane.Kubernetes;
 /// <remarks>Subscribe and add indexes before <see cref="RunAsync"/>. A kind that cannot be watched is retried for ever; the others are not disturbed.</remarks>
 public sealed class ClusterWatch
 {
-    /// <summary>How often at least the API server is asked for a policy kind it does not serve yet.</summary>
+    /// <summary>How often at least the API server is asked for a kind it does not serve yet.</summary>
     private static readonly TimeSpan AbsentKindRetry = TimeSpan.FromSeconds(5);
 
     private readonly (Func<CancellationToken, Task> Run, Func<bool> HasSynced, Func<CancellationToken, Task> Synced, string Kind)[] _all;
 
-    public ClusterWatch(KubernetesClient client, ILoggerFactory logs)
+    /// <param name="systemNamespace">Where the mesh configuration is.</param>
+    public ClusterWatch(KubernetesClient client, string systemNamespace, ILoggerFactory logs)
     {
         var options = new InformerOptions { Log = logs.CreateLogger("kubernetes") };
         Namespaces = new Informer<Namespace>(client.Of<Namespace>(), options);
@@ -25,7 +27,17 @@ public sealed class ClusterWatch
         var optional = options with { MayBeAbsent = true, MaxBackoff = AbsentKindRetry };
         AuthorizationPolicies = new Informer<JsonObject>(client.Of(PolicyKinds.AuthorizationPolicy), optional);
         PeerAuthentications = new Informer<JsonObject>(client.Of(PolicyKinds.PeerAuthentication), optional);
-        _all = [Part(Namespaces), Part(Nodes), Part(Services), Part(EndpointSlices), Part(Pods), Part(ServiceAccounts), Part(AuthorizationPolicies), Part(PeerAuthentications)];
+        ServiceEntries = new Informer<ServiceEntry>(client.Of<ServiceEntry>(), optional);
+        WorkloadEntries = new Informer<WorkloadEntry>(client.Of<WorkloadEntry>(), optional);
+        Gateways = new Informer<Gateway>(client.Of<Gateway>(), optional);
+        GatewayClasses = new Informer<GatewayClass>(client.Of<GatewayClass>(), optional);
+        Configuration = new Informer<ConfigMap>(
+            client.Of<ConfigMap>(), options with { Selection = new Selection { Namespace = systemNamespace, FieldSelector = $"metadata.name={MeshConfiguration.ConfigMapName}" } });
+        _all =
+        [
+            Part(Namespaces), Part(Nodes), Part(Services), Part(EndpointSlices), Part(Pods), Part(ServiceAccounts), Part(AuthorizationPolicies), Part(PeerAuthentications),
+            Part(ServiceEntries), Part(WorkloadEntries), Part(Gateways), Part(GatewayClasses), Part(Configuration),
+        ];
     }
 
     public Informer<Namespace> Namespaces { get; }
@@ -38,6 +50,17 @@ public sealed class ClusterWatch
     public Informer<JsonObject> AuthorizationPolicies { get; }
     /// <inheritdoc cref="AuthorizationPolicies"/>
     public Informer<JsonObject> PeerAuthentications { get; }
+
+    /// <inheritdoc cref="AuthorizationPolicies"/>
+    public Informer<ServiceEntry> ServiceEntries { get; }
+    /// <inheritdoc cref="AuthorizationPolicies"/>
+    public Informer<WorkloadEntry> WorkloadEntries { get; }
+    /// <inheritdoc cref="AuthorizationPolicies"/>
+    public Informer<Gateway> Gateways { get; }
+    /// <inheritdoc cref="AuthorizationPolicies"/>
+    public Informer<GatewayClass> GatewayClasses { get; }
+    /// <summary>The ConfigMap of the mesh configuration, and no other.</summary>
+    public Informer<ConfigMap> Configuration { get; }
 
     /// <summary>Every kind was listed once.</summary>
     public bool HasSynced => _all.All(part => part.HasSynced());

@@ -84,8 +84,9 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             metrics.Triggered("ambient", publication.Waited, publication.Took);
             metrics.Services(mesh.TranslatedServices.Count);
         };
-        var reports = new PolicyReports(mesh.Policies, metrics, logs.CreateLogger("AmbientMesh.ControlPlane.Policy"));
-        var watch = new ClusterWatch(client, logs);
+        var statusReports = new StatusReports(mesh);
+        _ = new PolicyReports(mesh.Policies, metrics, logs.CreateLogger("AmbientMesh.ControlPlane.Policy"));
+        var watch = new ClusterWatch(client, settings.SystemNamespace, logs);
         var pods = new PodsOnNodes(watch.Pods);
         var feed = new MeshFeed(watch, mesh, loop, metrics, () =>
         {
@@ -101,8 +102,11 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             callers, Authority, pods, settings.TrustedNodeAccounts, new CertificateMetrics(Metrics, () => Authority.Current, clock), clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
         var serving = new ServingCertificate(Authority, ServingCertificate.NamesOf(settings.SystemNamespace, settings.Revision, settings.CustomHosts));
         var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"));
-        var statuses = new PolicyStatusWriting(client, reports, logs.CreateLogger("AmbientMesh.ControlPlane.Policy"));
-        var duties = new LeaderDuties(client, settings.SystemNamespace, settings.PodName, [roots.RunAsync, statuses.RunAsync], logs);
+        List<Func<CancellationToken, Task>> writers = [roots.RunAsync];
+        if (settings.WritesStatus) writers.Add(new StatusWriting(client, statusReports, logs.CreateLogger("AmbientMesh.ControlPlane.Status")).RunAsync);
+        if (settings.AllocatesAddresses)
+            writers.Add(new AddressAssigning(client, watch.ServiceEntries, settings.AllocatedIpv4, settings.AllocatedIpv6, logs.CreateLogger("AmbientMesh.ControlPlane.Addresses")).RunAsync);
+        var duties = new LeaderDuties(client, settings.SystemNamespace, settings.PodName, writers, logs);
 
         // Discovery.
         var discoveryLog = logs.CreateLogger("AmbientMesh.ControlPlane.Discovery");

@@ -86,6 +86,9 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         json.WriteNumber("endpointslices", mesh.EndpointSlices.Count);
         json.WriteNumber("authorizationpolicies", mesh.Policies.AuthorizationPolicies.Count);
         json.WriteNumber("peerauthentications", mesh.Policies.PeerAuthentications.Count);
+        json.WriteNumber("serviceentries", mesh.Entries.ServiceEntries.Count);
+        json.WriteNumber("workloadentries", mesh.Entries.WorkloadEntries.Count);
+        json.WriteNumber("gateways", mesh.Waypoints.Gateways.Count);
         json.WriteNumber("addresses", mesh.Addresses.Count);
         json.WriteNumber("authorizations", mesh.Authorizations.Count);
         json.WriteNumber("pod_computations", mesh.PodWorkloads.Computations);

@@ -1,6 +1,7 @@
 using AmbientMesh.ControlPlane.Collections;
 using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.ControlPlane.Translation;
+using AmbientMesh.ControlPlane.Translation.Waypoints;
 using AmbientMesh.Kubernetes;
 
 namespace AmbientMesh.ControlPlane.Serving;
@@ -29,16 +30,21 @@ public sealed class MeshFeed
         Feed(watch.Pods, mesh.Pods);
         Feed(watch.AuthorizationPolicies, mesh.Policies.AuthorizationPolicies);
         Feed(watch.PeerAuthentications, mesh.Policies.PeerAuthentications);
+        Feed(watch.ServiceEntries, mesh.Entries.ServiceEntries);
+        Feed(watch.WorkloadEntries, mesh.Entries.WorkloadEntries);
+        Feed(watch.Configuration, mesh.Entries.Configuration);
+        Feed(watch.GatewayClasses, mesh.Waypoints.GatewayClasses);
+        Feed(watch.Gateways, mesh.Waypoints.Gateways, LastAddress.Keep);
     }
 
     /// <summary>Runs until cancelled.</summary>
     public Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(_feeds.Select(feed => feed(cancellationToken)));
 
-    private void Feed<T>(Informer<T> informer, SourceCollection<ObjectKey, T> source) where T : class
+    private void Feed<T>(Informer<T> informer, SourceCollection<ObjectKey, T> source, Func<T?, T, T>? merge = null) where T : class
     {
         var resource = informer.Type.Plural;
         _outstanding++;
-        _feeds.Add(token => InformerFeed.RunAsync(informer, source, _loop, _ => _metrics.Updated(resource), Applied, token));
+        _feeds.Add(token => InformerFeed.RunAsync(informer, source, _loop, _ => _metrics.Updated(resource), Applied, token, merge));
     }
 
     private void Applied()

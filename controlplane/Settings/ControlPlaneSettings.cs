@@ -1,3 +1,6 @@
+using System.Net;
+using System.Net.Sockets;
+
 namespace AmbientMesh.ControlPlane.Settings;
 
 /// <summary>How the control plane runs. Read once at start from istiod's environment variables and flags, see <see cref="SettingsReader"/>.</summary>
@@ -41,6 +44,15 @@ public sealed record ControlPlaneSettings
     /// <summary>AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: send policies annotated as dry run, for ztunnel to judge and log.</summary>
     public bool SendsDryRunPolicies { get; init; }
 
+    /// <summary>AMBIENT_ENABLE_STATUS: say on objects what became of them.</summary>
+    public bool WritesStatus { get; init; } = true;
+    /// <summary>PILOT_ENABLE_IP_AUTOALLOCATE: give addresses to hosts of ServiceEntries that have none.</summary>
+    public bool AllocatesAddresses { get; init; } = true;
+    /// <summary>PILOT_IP_AUTOALLOCATE_IPV4_PREFIX: where such addresses are taken from.</summary>
+    public IPNetwork AllocatedIpv4 { get; init; } = IPNetwork.Parse("240.240.0.0/16");
+    /// <summary>PILOT_IP_AUTOALLOCATE_IPV6_PREFIX: the same for IPv6.</summary>
+    public IPNetwork AllocatedIpv6 { get; init; } = IPNetwork.Parse("2001:2::/48");
+
     /// <summary>PILOT_DEBOUNCE_AFTER: quiet time before a change is pushed.</summary>
     public TimeSpan DebounceQuiet { get; init; } = TimeSpan.FromMilliseconds(100);
     /// <summary>PILOT_DEBOUNCE_MAX: the longest a change waits while others keep coming; not shorter than <see cref="DebounceQuiet"/>.</summary>
@@ -79,6 +91,8 @@ public sealed record ControlPlaneSettings
         if (MaxReceiveBytes < 1024) yield return $"ISTIO_GPRC_MAXRECVMSGSIZE is {MaxReceiveBytes}; expected at least 1024 bytes.";
         if (DefaultCertificateLifetime <= TimeSpan.Zero || DefaultCertificateLifetime > MaxCertificateLifetime)
             yield return $"DEFAULT_WORKLOAD_CERT_TTL ({DefaultCertificateLifetime}) must be above 0 and not exceed MAX_WORKLOAD_CERT_TTL ({MaxCertificateLifetime}).";
+        if (AllocatedIpv4.BaseAddress.AddressFamily != AddressFamily.InterNetwork || AllocatedIpv4.PrefixLength > 30) yield return $"PILOT_IP_AUTOALLOCATE_IPV4_PREFIX is {AllocatedIpv4}; expected an IPv4 range of at least four addresses.";
+        if (AllocatedIpv6.BaseAddress.AddressFamily != AddressFamily.InterNetworkV6 || AllocatedIpv6.PrefixLength > 126) yield return $"PILOT_IP_AUTOALLOCATE_IPV6_PREFIX is {AllocatedIpv6}; expected an IPv6 range of at least four addresses.";
         if (SelfSignedKeyBits is < 2048 or > 8192) yield return $"CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE is {SelfSignedKeyBits}; expected 2048 to 8192 bits.";
         if (TokenAudiences.Count == 0) yield return "TOKEN_AUDIENCES is empty; without an audience any token of the cluster would be accepted.";
         foreach (var account in TrustedNodeAccounts)

@@ -46,6 +46,10 @@ internal sealed class SettingsReader
         CheckDiscoveryIdentity = Boolean("PILOT_ENABLE_XDS_IDENTITY_CHECK", _default.CheckDiscoveryIdentity),
         ServesAmbient = Boolean("PILOT_ENABLE_AMBIENT", _default.ServesAmbient),
         SendsDryRunPolicies = Boolean("AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY", _default.SendsDryRunPolicies),
+        WritesStatus = Boolean("AMBIENT_ENABLE_STATUS", _default.WritesStatus),
+        AllocatesAddresses = Boolean("PILOT_ENABLE_IP_AUTOALLOCATE", _default.AllocatesAddresses),
+        AllocatedIpv4 = Range("PILOT_IP_AUTOALLOCATE_IPV4_PREFIX", _default.AllocatedIpv4),
+        AllocatedIpv6 = Range("PILOT_IP_AUTOALLOCATE_IPV6_PREFIX", _default.AllocatedIpv6),
         DebounceQuiet = Duration("PILOT_DEBOUNCE_AFTER", _default.DebounceQuiet),
         DebounceMax = Duration("PILOT_DEBOUNCE_MAX", _default.DebounceMax),
         MaxStreamsPerSecond = Number("PILOT_MAX_REQUESTS_PER_SECOND", _default.MaxStreamsPerSecond),
@@ -90,6 +94,14 @@ internal sealed class SettingsReader
                 _problems.Add($"{name} is '{Variable(name)}'; expected true or false.");
                 return otherwise;
         }
+    }
+
+    private IPNetwork Range(string name, IPNetwork otherwise)
+    {
+        if (Variable(name) is not { } text) return otherwise;
+        if (IPNetwork.TryParse(text, out var range)) return range;
+        _problems.Add($"{name} is '{text}'; expected a CIDR range such as 240.240.0.0/16, with no bits set after the prefix.");
+        return otherwise;
     }
 
     private TimeSpan Duration(string name, TimeSpan otherwise) => Variable(name) is { } text ? Duration(name, text, otherwise) : otherwise;

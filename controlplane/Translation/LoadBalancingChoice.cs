@@ -7,25 +7,35 @@ namespace AmbientMesh.ControlPlane.Translation;
 /// <summary>How a client spreads connections over a Service's endpoints (reference 4.8, "LB mapping").</summary>
 internal static class LoadBalancingChoice
 {
-    private const string DistributionAnnotation = "networking.istio.io/traffic-distribution";
+    /// <summary>On Services, ServiceEntries and namespaces.</summary>
+    public const string DistributionAnnotation = "networking.istio.io/traffic-distribution";
 
     private static readonly Scope[] SameZone = [Scope.Network, Scope.Region, Scope.Zone];
     private static readonly Scope[] SameNode = [Scope.Network, Scope.Region, Scope.Zone, Scope.Subzone, Scope.Node];
 
     /// <summary>Null when the Service asks for nothing: any healthy endpoint.</summary>
-    public static LoadBalancing? Of(Kube.Service service)
+    /// <param name="inherited">The namespace's wish, where the Service has none.</param>
+    public static LoadBalancing? Of(Kube.Service service, string inherited = "")
     {
         var choice = service.Spec.InternalTrafficPolicy == "Local"
             ? new LoadBalancing { Mode = Mode.Strict, RoutingPreference = { Scope.Node } }   // a promise, so it outranks the preferences below
-            : Preferred(Distribution(service));
+            : Preferred(Distribution(service, inherited));
         if (service.Spec.PublishNotReadyAddresses != true) return choice;
         choice ??= new LoadBalancing();
         choice.HealthPolicy = HealthPolicy.AllowAll;
         return choice;
     }
 
-    private static string Distribution(Kube.Service service) =>
-        service.Metadata.Annotations.TryGetValue(DistributionAnnotation, out var value) && value.Length > 0 ? value : service.Spec.TrafficDistribution ?? "";
+    /// <summary>For a ServiceEntry. One that is passed through goes where the client dialled, whatever is known about it.</summary>
+    /// <inheritdoc cref="Of(Kube.Service, string)" path="/param"/>
+    public static LoadBalancing? Of(Kube.ServiceEntry entry, string inherited) =>
+        entry.Spec.Resolution is null or "" or "NONE" ? new LoadBalancing { Mode = Mode.Passthrough, HealthPolicy = HealthPolicy.AllowAll }
+        : Preferred(Annotated(entry.Metadata) ?? inherited);
+
+    private static string Distribution(Kube.Service service, string inherited) =>
+        Annotated(service.Metadata) ?? (service.Spec.TrafficDistribution is { Length: > 0 } wanted ? wanted : inherited);
+
+    private static string? Annotated(Kube.ObjectMeta metadata) => metadata.Annotations.TryGetValue(DistributionAnnotation, out var value) && value.Length > 0 ? value : null;
 
     // A value nobody knows yet is a hint we cannot follow: any endpoint.
     private static LoadBalancing? Preferred(string distribution) =>

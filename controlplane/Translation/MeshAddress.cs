@@ -20,7 +20,7 @@ public sealed class MeshAddress : IEquatable<MeshAddress>
     /// <summary>Never changed once made.</summary>
     public Address Message { get; }
 
-    /// <summary><c>network/ip</c> for each address; an on-demand client may ask for any of them. Not unique: several resources may share one.</summary>
+    /// <summary><c>network/ip</c> for each address, <c>network/ip/length</c> for a range; an on-demand client may ask for any of them. Not unique: several resources may share one.</summary>
     public IReadOnlyList<string> Aliases { get; }
 
     /// <summary>The objects that made it, the main one first. Not part of equality: a new generation that changes no message moves nothing.</summary>
@@ -42,7 +42,7 @@ public sealed class MeshAddress : IEquatable<MeshAddress>
     public static MeshAddress Of(Service service, params IReadOnlyList<ObjectOrigin> origins) => new(
         $"{service.Namespace}/{service.Hostname}",
         new Address { Service = service },
-        [.. service.Addresses.Select(a => Alias(a.Network, a.Address.Span))],
+        [.. service.Addresses.Select(a => Alias(a.Network, a.Address.Span) + (a.HasLength ? $"/{a.Length}" : ""))],
         origins);
 
     public bool Equals(MeshAddress? other) => other is not null && Message.Equals(other.Message);

@@ -1,5 +1,7 @@
 using AmbientMesh.ControlPlane.Collections;
+using AmbientMesh.ControlPlane.Translation.Entries;
 using AmbientMesh.ControlPlane.Translation.Policy;
+using AmbientMesh.ControlPlane.Translation.Waypoints;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Protocol.Security;
 using AmbientMesh.Xds;
@@ -8,7 +10,8 @@ namespace AmbientMesh.ControlPlane.Translation;
 
 /// <summary>From Kubernetes objects to mesh resources: the sources, what follows from what, and the two results that are served.</summary>
 /// <remarks>
-/// A pod's workload depends on the pod, its node's locality, the cluster's network and the services and policies that select its labels or reach its namespace; on nothing else.
+/// A pod's workload depends on the pod, its node's locality, the cluster's network and the services and policies that select its labels or reach its namespace,
+/// and the waypoint it is bound to; on nothing else.
 /// Belongs to the thread of its graph.
 /// </remarks>
 public sealed class MeshCollections
@@ -16,9 +19,11 @@ public sealed class MeshCollections
     private readonly MeshScope _scope;
     private readonly DerivedCollection<ObjectKey, Node, ObjectKey, NodeLocality> _localities;
     private readonly DerivedCollection<ObjectKey, Namespace, ObjectKey, ClusterNetwork> _networks;
-    private readonly Index<SelectorTerm, ObjectKey, TranslatedService> _servicesBySelector;
+    private readonly Index<SelectorTerm, string, TranslatedService> _servicesBySelector;
     private readonly Index<string, ObjectKey, TranslatedService> _servicesByName;
     private readonly Index<ObjectKey, ObjectKey, EndpointSlice> _handMadeSlicesByPod;
+    private readonly DerivedCollection<ObjectKey, ServiceEntry, string, MeshAddress> _entryEndpoints;
+    private readonly DerivedCollection<ObjectKey, WorkloadEntry, string, MeshAddress> _entryWorkloads;
 
     public MeshCollections(CollectionGraph graph, MeshScope scope)
     {
@@ -32,16 +37,24 @@ public sealed class MeshCollections
 
         _networks = Namespaces.Map("networks", ns => ns.Key, (_, ns) => ns.Name == scope.SystemNamespace ? ClusterNetwork.Of(ns) : null);
         _localities = Nodes.Map("localities", node => node.Key, (_, node) => NodeLocality.Of(node));
-        TranslatedServices = Services.Map("translated services", service => service.Key, (context, service) => ServiceTranslation.Translate(scope, Network(context), service));
-        _servicesBySelector = TranslatedServices.IndexBy("by selector", SelectorTerm.Of);
+        Waypoints = new WaypointCollections(graph, Namespaces, Network);
+        TranslatedServices = Services.Map(
+            "translated services", service => service.Key, (context, service) => ServiceTranslation.Translate(scope, Network(context), service, Waypoints.FactsOf(context, service.Namespace).Distribution));
+        _servicesByName = TranslatedServices.IndexBy("by resource name", service => new[] { service.ResourceName });
+        Entries = new EntryCollections(graph, scope, Namespaces, TranslatedServices, Waypoints, Network);
+        var kubernetes = TranslatedServices.MapMany("services by name", (TranslatedService s) => s.ResourceName, (_, service) => [service]);
+        var all = new UnionCollection<string, TranslatedService>(graph, "all services", [kubernetes, Entries.Winners]);
+        _servicesBySelector = all.IndexBy("by selector", SelectorTerm.Of);
         var handMadeSlices = EndpointSlices.Map("hand-made slices", slice => slice.Key, OfSelectorless, SameVersion<EndpointSlice>.Instance);
         _handMadeSlicesByPod = handMadeSlices.IndexBy("by pod", EndpointSliceTranslation.PodsOf);
 
         PodWorkloads = Pods.MapMany("pod workloads", (MeshAddress a) => a.Name, OfPod);
         EndpointWorkloads = EndpointSlices.MapMany("endpoint workloads", (MeshAddress a) => a.Name, OfSlice);
-        _servicesByName = TranslatedServices.IndexBy("by resource name", service => new[] { service.ResourceName });
-        var services = TranslatedServices.MapMany("service addresses", (MeshAddress a) => a.Name, (_, service) => [MeshAddress.Of(service.Message, service.Origin)]);
-        Addresses = new UnionCollection<string, MeshAddress>(graph, "addresses", [PodWorkloads, EndpointWorkloads, services]);
+        _entryEndpoints = Entries.ServiceEntries.MapMany("service entry endpoints", (MeshAddress a) => a.Name, OfEntry);
+        _entryWorkloads = Entries.WorkloadEntries.MapMany("workload entry workloads", (MeshAddress a) => a.Name, OfWorkloadEntry);
+        var services = all.MapMany("service addresses", (MeshAddress a) => a.Name, (context, service) => [OfService(context, service)]);
+        Addresses = new UnionCollection<string, MeshAddress>(graph, "addresses", [PodWorkloads, EndpointWorkloads, _entryWorkloads, _entryEndpoints, services]);
+        Statuses = new StatusCollections(Services, Entries, Waypoints, Network);
     }
 
     public SourceCollection<ObjectKey, Namespace> Namespaces { get; }
@@ -52,6 +65,15 @@ public sealed class MeshCollections
 
     /// <summary>AuthorizationPolicies and PeerAuthentications, and what follows from them.</summary>
     public PolicyCollections Policies { get; }
+
+    /// <summary>ServiceEntries, WorkloadEntries and the mesh configuration.</summary>
+    public EntryCollections Entries { get; }
+
+    /// <summary>Gateways, and what is bound to them.</summary>
+    public WaypointCollections Waypoints { get; }
+
+    /// <summary>What objects are to say about themselves.</summary>
+    public StatusCollections Statuses { get; }
 
     internal DerivedCollection<ObjectKey, Service, ObjectKey, TranslatedService> TranslatedServices { get; }
     internal DerivedCollection<ObjectKey, Pod, string, MeshAddress> PodWorkloads { get; }
@@ -66,8 +88,9 @@ public sealed class MeshCollections
     /// <summary>The objects that made a resource of either type, in the versions that are in force; empty when there is no such resource.</summary>
     public IEnumerable<(string TypeUrl, ObjectOrigin Origin)> OriginsOf(string name)
     {
-        var address = PodWorkloads.Find(name)?.Origins ?? EndpointWorkloads.Find(name)?.Origins ?? [.. _servicesByName.Lookup(name).Select(s => TranslatedServices.Find(s.Key)!.Origin)];
-        return address.Select(origin => (TypeUrls.Address, origin)).Concat(Policies.OriginsOf(name).Select(origin => (TypeUrls.Authorization, origin)));
+        var address = PodWorkloads.Find(name) ?? EndpointWorkloads.Find(name) ?? _entryWorkloads.Find(name) ?? _entryEndpoints.Find(name);
+        var origins = address?.Origins ?? (Entries.OriginOf(name) is { } entry ? [entry] : [.. _servicesByName.Lookup(name).Select(s => TranslatedServices.Find(s.Key)!.Origin)]);
+        return origins.Select(origin => (TypeUrls.Address, origin)).Concat(Policies.OriginsOf(name).Select(origin => (TypeUrls.Authorization, origin)));
     }
 
     private static SourceCollection<ObjectKey, T> Source<T>(CollectionGraph graph) where T : KubernetesObject, IResource<T> =>
@@ -78,20 +101,57 @@ public sealed class MeshCollections
     private EndpointSlice? OfSelectorless(FetchContext context, EndpointSlice slice) =>
         EndpointSliceTranslation.ServiceOf(slice) is { } service && context.Get(TranslatedServices, service) is { Selector.Count: 0 } ? slice : null;
 
+    private MeshAddress OfService(FetchContext context, TranslatedService service)
+    {
+        var isPrivate = service.Message.Visibility == Protocol.Wds.Service.Types.Visibility.Namespace;
+        var metadata = service.IsEntry ? context.Get(Entries.ServiceEntries, service.Key)?.Metadata : context.Get(Services, service.Key)?.Metadata;
+        var choice = metadata is null ? WaypointChoice.None.Instance : Waypoints.ForService(context, metadata, isPrivate);
+        var isCanonical = !service.IsEntry || Entries.IsCanonical(context, service);
+        if (choice is not WaypointChoice.Bound && isCanonical == service.Message.Canonical) return MeshAddress.Of(service.Message, service.Origin);
+        var message = service.Message.Clone();
+        message.Canonical = isCanonical;
+        if (metadata is not null) Waypoints.Bind(context, message, choice, WaypointLabels.Of(metadata.Labels, metadata.Annotations));
+        return MeshAddress.Of(message, service.Origin);
+    }
+
     private IEnumerable<MeshAddress> OfPod(FetchContext context, Pod pod)
     {
         if (!PodTranslation.IsWorkload(pod)) return [];
         var node = pod.Spec.NodeName is { Length: > 0 } name ? context.Get(_localities, new ObjectKey("", name)) : null;
-        var services = SelectedBy(context, pod).Concat(ListedBy(context, pod)).OrderBy(s => s.Key);
+        var services = SelectedBy(context, pod.Namespace, pod.Metadata.Labels).Concat(ListedBy(context, pod)).OrderBy(s => s.ResourceName, StringComparer.Ordinal);
         var workload = PodTranslation.Translate(_scope, Network(context), pod, node, services);
-        workload.AuthorizationPolicies.Add(Policies.NamedBy(context, pod.Namespace, pod.Metadata.Labels));
-        return [MeshAddress.Of(workload, ObjectOrigin.Of(pod))];
+        return [Finished(context, workload, pod.Metadata.Labels, ObjectOrigin.Of(pod))];
     }
 
-    // Each service is indexed under one term of its selector, which a selected pod must carry: so looking under the pod's own labels finds them all.
-    private IEnumerable<TranslatedService> SelectedBy(FetchContext context, Pod pod) =>
-        pod.Metadata.Labels.SelectMany(label => context.Lookup(
-            _servicesBySelector, new SelectorTerm(pod.Namespace, label.Key, label.Value), service => service.Selects(pod.Metadata.Labels)));
+    private IEnumerable<MeshAddress> OfWorkloadEntry(FetchContext context, WorkloadEntry entry)
+    {
+        if (!WorkloadEntryTranslation.IsReachable(entry.Spec)) return [];
+        var labels = WorkloadEntryTranslation.LabelsOf(entry);
+        var services = SelectedBy(context, entry.Namespace, labels).OrderBy(s => s.ResourceName, StringComparer.Ordinal);
+        return [Finished(context, WorkloadEntryTranslation.Translate(_scope, Network(context), entry, services), labels, ObjectOrigin.Of(entry))];
+    }
+
+    private IEnumerable<MeshAddress> OfEntry(FetchContext context, ServiceEntry entry)
+    {
+        var origin = ObjectOrigin.Of(entry);
+        foreach (var workload in WorkloadEntryTranslation.OfEndpoints(_scope, Network(context), entry, Entries.OwnedBy(context, entry.Key)))
+        {
+            workload.AuthorizationPolicies.Add(Policies.NamedBy(context, entry.Namespace, entry.Metadata.Labels));
+            if (!ServiceEntryTranslation.ResolvesItsHosts(entry)) Waypoints.BindWorkload(context, workload, entry.Metadata.Labels);
+            yield return MeshAddress.Of(workload, origin);
+        }
+    }
+
+    private MeshAddress Finished(FetchContext context, Protocol.Wds.Workload workload, IReadOnlyDictionary<string, string> labels, ObjectOrigin origin)
+    {
+        workload.AuthorizationPolicies.Add(Policies.NamedBy(context, workload.Namespace, labels));
+        Waypoints.BindWorkload(context, workload, labels);
+        return MeshAddress.Of(workload, origin);
+    }
+
+    // Each service is indexed under one term of its selector, which a selected workload must carry: so looking under the workload's own labels finds them all.
+    private IEnumerable<TranslatedService> SelectedBy(FetchContext context, string ns, IReadOnlyDictionary<string, string> labels) =>
+        labels.SelectMany(label => context.Lookup(_servicesBySelector, new SelectorTerm(ns, label.Key, label.Value), service => service.Selects(labels)));
 
     private IEnumerable<TranslatedService> ListedBy(FetchContext context, Pod pod) =>
         context.Lookup(_handMadeSlicesByPod, pod.Key)
@@ -103,7 +163,7 @@ public sealed class MeshCollections
             ? EndpointSliceTranslation.Translate(_scope, Network(context), slice, service).Select(w => MeshAddress.Of(w, ObjectOrigin.Of(slice), service.Origin))
             : [];
 
-    /// <summary>One required label of a namespace's pods.</summary>
+    /// <summary>One required label of a namespace's workloads.</summary>
     private readonly record struct SelectorTerm(string Namespace, string Label, string Value)
     {
         public static IEnumerable<SelectorTerm> Of(TranslatedService service)

@@ -34,6 +34,12 @@ public sealed record MeshScope
     /// <summary>Uid of a pod's workload (reference 4.4).</summary>
     public string PodUid(string ns, string name) => $"{ClusterId}//Pod/{ns}/{name}";
 
+    /// <summary>Uid of a WorkloadEntry's workload.</summary>
+    public string WorkloadEntryUid(string ns, string name) => $"{ClusterId}/networking.istio.io/WorkloadEntry/{ns}/{name}";
+
+    /// <summary>Uid of the workload behind one endpoint written into a ServiceEntry.</summary>
+    public string ServiceEntryEndpointUid(string ns, string entry, string address) => $"{ClusterId}/networking.istio.io/ServiceEntry/{ns}/{entry}/{address}";
+
     /// <summary>Uid of the workload behind one address of an EndpointSlice that is no pod (reference 4.4).</summary>
     public string EndpointUid(string ns, string slice, string address) => $"{ClusterId}/discovery.k8s.io/EndpointSlice/{ns}/{slice}/{address}";
 }

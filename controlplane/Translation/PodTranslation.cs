@@ -6,9 +6,6 @@ namespace AmbientMesh.ControlPlane.Translation;
 /// <summary>A pod as the mesh sees it (reference 4.7 and 4.8). Pure: what it depends on is its arguments.</summary>
 internal static class PodTranslation
 {
-    private const string RedirectionAnnotation = "ambient.istio.io/redirection";
-    private const string TunnelLabel = "networking.istio.io/tunnel";
-
     /// <summary>Whether the mesh has a use for the pod: it has an address and has not ended.</summary>
     public static bool IsWorkload(Pod pod) => pod.Status.Phase is not ("Succeeded" or "Failed") && Addresses(pod).Any();
 
@@ -22,8 +19,6 @@ internal static class PodTranslation
     {
         var labels = pod.Metadata.Labels;
         var name = WorkloadName.Of(pod);
-        var hasNativeTunnel = labels.GetValueOrDefault(TunnelLabel, "").Split(',').Contains("http");
-        var isRedirected = pod.Metadata.Annotations.GetValueOrDefault(RedirectionAnnotation) == "enabled";
         var workload = new Wds.Workload
         {
             Uid = scope.PodUid(pod.Namespace, pod.Name),
@@ -39,11 +34,10 @@ internal static class PodTranslation
             WorkloadName = name,
             CanonicalName = WorkloadName.Canonical(labels, name),
             CanonicalRevision = WorkloadName.CanonicalRevision(labels),
-            TunnelProtocol = isRedirected || hasNativeTunnel ? Wds.TunnelProtocol.Hbone : Wds.TunnelProtocol.None,
-            NativeTunnel = hasNativeTunnel,
             NetworkMode = pod.Spec.HostNetwork == true ? Wds.NetworkMode.HostNetwork : Wds.NetworkMode.Standard,
             Status = pod.Is("Ready") && pod.Metadata.DeletionTimestamp is null ? Wds.WorkloadStatus.Healthy : Wds.WorkloadStatus.Unhealthy,
         };
+        TunnelChoice.Apply(workload, labels, pod.Metadata.Annotations);
         foreach (var address in Addresses(pod)) workload.Addresses.Add(WireAddress.Of(WireAddress.Parse(address, $"Pod {pod.Key}")));
         foreach (var service in services) workload.Services[service.ResourceName] = PortsOf(pod, service);
         return workload;
@@ -59,10 +53,14 @@ internal static class PodTranslation
     {
         var list = new Wds.PortList();
         foreach (var port in service.Ports)
-            if ((port.TargetName is null ? port.TargetNumber : NumberOf(pod, port.TargetName)) is { } target)
+            if (TargetOf(pod, service, port) is { } target)
                 list.Ports.Add(new Wds.Port { ServicePort = port.Number, TargetPort = target });
         return list;
     }
+
+    // A ServiceEntry names no targets: a container port of its port's name is meant, if there is one (l7 reference 4.3).
+    private static uint? TargetOf(Pod pod, TranslatedService service, MemberPort port) =>
+        service.IsEntry ? NumberOf(pod, port.Name) ?? port.TargetNumber : port.TargetName is null ? port.TargetNumber : NumberOf(pod, port.TargetName);
 
     /// <summary>The number of the TCP container port of that name; sidecars among the init containers count.</summary>
     private static uint? NumberOf(Pod pod, string portName)

@@ -6,9 +6,11 @@ namespace AmbientMesh.ControlPlane.Translation;
 /// <summary>A Kubernetes Service as the mesh sees it (reference 4.7 and 4.8). Pure.</summary>
 internal static class ServiceTranslation
 {
+    /// <param name="network">The cluster's network.</param>
+    /// <param name="distribution">The namespace's wish, see <see cref="NamespaceFacts.Distribution"/>.</param>
     /// <returns>Null for what is no service to the mesh: an ExternalName is only a DNS alias.</returns>
     /// <exception cref="FormatException">A cluster IP is not an IP address.</exception>
-    public static TranslatedService? Translate(MeshScope scope, string network, Service service)
+    public static TranslatedService? Translate(MeshScope scope, string network, Service service, string distribution)
     {
         if (service.Spec.Type == "ExternalName") return null;
         var carried = service.Spec.Ports.Where(PortProtocol.IsCarried).ToList();
@@ -16,14 +18,15 @@ internal static class ServiceTranslation
         {
             Key = service.Key,
             ResourceName = scope.ServiceResourceName(service.Name, service.Namespace),
-            Message = Message(scope, network, service, carried),
+            Message = Message(scope, network, service, carried, distribution),
             Ports = [.. carried.Select(Member)],
             Selector = service.Spec.Selector,
+            Created = service.Metadata.CreationTimestamp ?? DateTimeOffset.MaxValue,
             Origin = ObjectOrigin.Of(service),
         };
     }
 
-    private static Wds.Service Message(MeshScope scope, string network, Service service, IEnumerable<ServicePort> ports)
+    private static Wds.Service Message(MeshScope scope, string network, Service service, IEnumerable<ServicePort> ports, string distribution)
     {
         var message = new Wds.Service
         {
@@ -32,7 +35,7 @@ internal static class ServiceTranslation
             Hostname = scope.Hostname(service.Name, service.Namespace),
             IpFamilies = Families(service.Spec.IpFamilies),
             Canonical = true,
-            LoadBalancing = LoadBalancingChoice.Of(service),
+            LoadBalancing = LoadBalancingChoice.Of(service, distribution),
         };
         foreach (var address in VirtualAddresses(service))
             message.Addresses.Add(new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(WireAddress.Parse(address, $"Service {service.Key}")) });

@@ -11,6 +11,7 @@ internal static partial class WorkloadName
     /// <summary>The owning controller's name, seen through to what the user wrote: the Deployment of a ReplicaSet, the CronJob of a Job; else the pod's own.</summary>
     public static string Of(Pod pod)
     {
+        if (Given(pod.Metadata.Labels) is { } given) return given;
         if (pod.Metadata.Controller() is not { Name.Length: > 0 } owner) return pod.Name;
         return owner.Kind switch
         {
@@ -19,6 +20,9 @@ internal static partial class WorkloadName
             _ => owner.Name,
         };
     }
+
+    /// <summary>The label service.istio.io/workload-name; null without it.</summary>
+    public static string? Given(IReadOnlyDictionary<string, string> labels) => FirstOf(labels, "service.istio.io/workload-name");
 
     /// <summary>Labels service.istio.io/canonical-name, app.kubernetes.io/name, app, else <paramref name="workloadName"/> (reference 4.8).</summary>
     public static string Canonical(IReadOnlyDictionary<string, string> labels, string workloadName) =>

@@ -28,8 +28,14 @@ public sealed record PolicyVerdict(bool IsSent, string Reason, string Message)
 /// <param name="Present">The condition the object carries, or null.</param>
 public sealed record PolicyReport(ResourceType Type, ObjectKey Key, long Generation, PolicyVerdict Verdict, PresentCondition? Present)
 {
-    /// <summary>The object does not yet say what the verdict is.</summary>
-    public bool IsDue => Present != new PresentCondition(Verdict.IsSent ? "True" : "False", Verdict.Reason, Verdict.Message, Generation);
+    /// <summary>Under which the condition is written (l7 reference 3.5).</summary>
+    private const string Manager = "istio-ambient-ztunnel-policy";
+
+    /// <summary>The verdict as the object is to say it.</summary>
+    public StatusReport ToStatus() => new(
+        Type, Key, Generation, Manager,
+        [new StatusCondition(PolicyVerdict.ConditionType, Verdict.IsSent ? "True" : "False", Verdict.Reason, Verdict.Message, Generation)],
+        Present is { } present ? [new StatusCondition(PolicyVerdict.ConditionType, present.Status, present.Reason, present.Message, present.ObservedGeneration)] : []);
 
     public static PolicyReport Of(ResourceType type, JsonObject policy, PolicyVerdict verdict) =>
         new(type, GenericObjects.KeyOf(policy), PolicyObject.GenerationOf(policy), verdict, PresentCondition.Of(policy));

@@ -50,6 +50,7 @@ public sealed record ServicePort
 public sealed record ServiceStatus
 {
     public LoadBalancerStatus LoadBalancer { get; init => field = value ?? new(); } = new();
+    public IReadOnlyList<Condition> Conditions { get; init => field = value ?? []; } = [];
 }
 
 public sealed record LoadBalancerStatus

@@ -128,7 +128,7 @@ public sealed class RootDistributionTests
 
         private async Task RunAsync()
         {
-            var watch = new ClusterWatch(_client, NullLoggerFactory.Instance);
+            var watch = new ClusterWatch(_client, "istio-system", NullLoggerFactory.Instance);
             var duty = new RootDistribution(_client, watch.Namespaces, _authority, NullLogger.Instance);
             _running = Task.WhenAll(watch.RunAsync(_stop.Token), duty.RunAsync(_stop.Token));
             await watch.WaitForSyncAsync(Patience.Token);

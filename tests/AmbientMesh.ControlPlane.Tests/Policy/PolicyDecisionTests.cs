@@ -199,7 +199,7 @@ public class PolicyDecisionTests
                 ["conditions"] = new JsonArray(new JsonObject { ["type"] = "ZtunnelAccepted", ["status"] = "True", ["reason"] = "Accepted", ["message"] = "Enforced by ztunnel.", ["observedGeneration"] = 3 }),
             },
         };
-        bool IsDue(int generation) => new PolicyWorld().With(Policy(generation)).Objects.Mesh.Policies.AuthorizationPolicyReports.Items.Single().Value.IsDue;
+        bool IsDue(int generation) => new PolicyWorld().With(Policy(generation)).Objects.Mesh.Policies.AuthorizationPolicyReports.Items.Single().Value.ToStatus().IsDue;
         Assert.False(IsDue(3));
         Assert.True(IsDue(4));
     }

@@ -75,6 +75,9 @@ internal sealed partial class FakeCluster : IAsyncDisposable
                 case Pod pod: Put(pod); break;
                 case Service service: Put(service); break;
                 case EndpointSlice slice: Put(slice); break;
+                case ServiceEntry entry: Put(entry); break;
+                case WorkloadEntry entry: Put(entry); break;
+                case Gateway gateway: Put(gateway); break;
             }
     }
 
@@ -141,7 +144,8 @@ internal sealed partial class FakeCluster : IAsyncDisposable
     {
         var path = ResourcePath().Match(http.Request.Path.Value!);
         var (ns, resource, name) = (path.Groups["ns"].Value, path.Groups["resource"].Value, path.Groups["name"].Value);
-        var body = await ReadAsync(http);
+        var sent = await ReadAsync(http);
+        var body = sent as JsonObject;
         bool isServed;
         lock (_gate) isServed = !Unserved.Contains(resource);
         var answer = (http.Request.Method, name) switch
@@ -153,6 +157,8 @@ internal sealed partial class FakeCluster : IAsyncDisposable
             ("POST", _) when resource == "tokenreviews" => FailsReviews ? Problem(503, "ServiceUnavailable") : Review(body!),
             ("POST", _) when Find(resource, ns, (string)body!["metadata"]!["name"]!) is not null => Problem(409, "AlreadyExists"),
             ("POST", _) or ("PUT", _) => Put(resource, body!),
+            ("PATCH", _) when sent is JsonArray operations && Find(resource, ns, name) is { } present =>
+                Patched(present, operations) is { } patched ? Put(resource, patched) : Problem(422, "Invalid", name, resource),
             ("PATCH", _) when Find(resource, ns, name) is { } present => Put(resource, Merge(present.DeepClone().AsObject(), body!)),
             _ => Problem(404, "NotFound", name, resource),
         };
@@ -243,11 +249,25 @@ internal sealed partial class FakeCluster : IAsyncDisposable
         ["details"] = new JsonObject { ["name"] = name, ["kind"] = resource },
     };
 
-    private static async Task<JsonObject?> ReadAsync(HttpContext http)
+    /// <summary>The two operations of RFC 6902 that the control plane uses; null when a test fails.</summary>
+    private static JsonObject? Patched(JsonObject present, JsonArray operations)
+    {
+        var result = present.DeepClone().AsObject();
+        foreach (var operation in operations.OfType<JsonObject>())
+        {
+            var path = ((string)operation["path"]!).Split('/')[1..];
+            var parent = path[..^1].Aggregate(result, (at, part) => at[part]!.AsObject());
+            if ((string?)operation["op"] == "test" && !JsonNode.DeepEquals(parent[path[^1]], operation["value"])) return null;
+            if ((string?)operation["op"] == "add") parent[path[^1]] = operation["value"]?.DeepClone();
+        }
+        return result;
+    }
+
+    private static async Task<JsonNode?> ReadAsync(HttpContext http)
     {
         using var reader = new StreamReader(http.Request.Body);
         var text = await reader.ReadToEndAsync(http.RequestAborted);
-        return text.Length == 0 ? null : JsonNode.Parse(text)!.AsObject();
+        return text.Length == 0 ? null : JsonNode.Parse(text);
     }
 
     private static async Task WriteAsync(HttpContext http, JsonObject answer)

@@ -52,6 +52,11 @@ internal static class KubernetesObjects
         "Pod" => json.Deserialize(KubernetesJson.Of<Pod>())!,
         "Service" => json.Deserialize(KubernetesJson.Of<Service>())!,
         "EndpointSlice" => json.Deserialize(KubernetesJson.Of<EndpointSlice>())!,
+        "ConfigMap" => json.Deserialize(KubernetesJson.Of<ConfigMap>())!,
+        "ServiceEntry" => json.Deserialize(KubernetesJson.Of<ServiceEntry>())!,
+        "WorkloadEntry" => json.Deserialize(KubernetesJson.Of<WorkloadEntry>())!,
+        "Gateway" => json.Deserialize(KubernetesJson.Of<Gateway>())!,
+        "GatewayClass" => json.Deserialize(KubernetesJson.Of<GatewayClass>())!,
         var other => throw new NotSupportedException($"kind {other}"),
     };
 

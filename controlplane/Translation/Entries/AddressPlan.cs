@@ -1,0 +1,113 @@
+using System.Net;
+using System.Net.Sockets;
+using AmbientMesh.Kubernetes;
+
+namespace AmbientMesh.ControlPlane.Translation.Entries;
+
+/// <summary>What an entry's <c>status.addresses</c> is to be.</summary>
+/// <param name="Entry">The version of it that was looked at.</param>
+/// <param name="Addresses">All of them; none clears what the entry may no longer hold.</param>
+internal sealed record AddressAssignment(ServiceEntry Entry, IReadOnlyList<AssignedAddress> Addresses);
+
+/// <summary>Assigns one IPv4 and one IPv6 address to each host that is to hold some (l7 reference 4.6).</summary>
+/// <remarks>
+/// What is held stays held; of two entries that hold the same address the older keeps it, and an address somebody wrote into a spec is theirs, so every holder moves.
+/// New addresses are taken in turn, so that one given up is not at once somebody else's. Not thread-safe.
+/// </remarks>
+internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
+{
+    private readonly AddressRange _ipv4 = new(ipv4);
+    private readonly AddressRange _ipv6 = new(ipv6);
+
+    /// <summary>The entries whose status is not as it is to be.</summary>
+    /// <param name="exhausted">Hosts for which no address was left.</param>
+    public IReadOnlyList<AddressAssignment> Decide(IEnumerable<ServiceEntry> entries, out IReadOnlyList<string> exhausted)
+    {
+        var byAge = entries.OrderBy(e => e.Metadata.CreationTimestamp ?? DateTimeOffset.MaxValue).ThenBy(e => e.Key).ToList();
+        var written = byAge.SelectMany(e => e.Spec.Addresses).Select(Written).OfType<IPNetwork>().ToList();
+        var used = new HashSet<IPAddress>();
+        var kept = byAge.ToDictionary(e => e.Key, e => Kept(e, used, written));
+        foreach (var address in byAge.Where(e => !AutoAllocation.IsFor(e)).SelectMany(AutoAllocation.Held)) used.Add(address.Address);   // until it is cleared somebody may still be using it
+
+        var left = new List<string>();
+        var due = new List<AddressAssignment>();
+        foreach (var entry in byAge)
+        {
+            var wanted = AutoAllocation.HostsOf(entry).SelectMany(host => Fill(host, kept[entry.Key].GetValueOrDefault(host), used, written, left)).ToList();
+            if (!wanted.SequenceEqual(entry.Status.Addresses)) due.Add(new AddressAssignment(entry, wanted));
+        }
+        exhausted = left;
+        return due;
+    }
+
+    private static Dictionary<string, (IPAddress? V4, IPAddress? V6)> Kept(ServiceEntry entry, HashSet<IPAddress> used, List<IPNetwork> written)
+    {
+        var hosts = AutoAllocation.HostsOf(entry).ToHashSet();
+        var kept = new Dictionary<string, (IPAddress? V4, IPAddress? V6)>();
+        foreach (var (host, address) in AutoAllocation.Held(entry))
+        {
+            if (!hosts.Contains(host) || IsWritten(written, address)) continue;
+            var (v4, v6) = kept.GetValueOrDefault(host);
+            var isV4 = address.AddressFamily == AddressFamily.InterNetwork;
+            if ((isV4 ? v4 : v6) is not null || !used.Add(address)) continue;
+            kept[host] = isV4 ? (address, v6) : (v4, address);
+        }
+        return kept;
+    }
+
+    private IEnumerable<AssignedAddress> Fill(string host, (IPAddress? V4, IPAddress? V6) held, HashSet<IPAddress> used, List<IPNetwork> written, List<string> exhausted)
+    {
+        var v4 = held.V4 ?? _ipv4.Take(a => !IsWritten(written, a) && used.Add(a));
+        var v6 = held.V6 ?? _ipv6.Take(a => !IsWritten(written, a) && used.Add(a));
+        if (v4 is null && v6 is null) exhausted.Add(host);
+        if (v4 is not null) yield return new AssignedAddress { Value = v4.ToString(), Host = host };
+        if (v6 is not null) yield return new AssignedAddress { Value = v6.ToString(), Host = host };
+    }
+
+    private static bool IsWritten(List<IPNetwork> written, IPAddress address) => written.Exists(range => range.BaseAddress.AddressFamily == address.AddressFamily && range.Contains(address));
+
+    private static IPNetwork? Written(string text) =>
+        IPAddress.TryParse(text, out var address) ? new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128)
+        : IPNetwork.TryParse(text, out var range) ? range
+        : null;
+
+    /// <summary>The addresses of a prefix in turn; the first and, of IPv4, the last are left out.</summary>
+    private sealed class AddressRange(IPNetwork prefix)
+    {
+        private const uint MostCandidates = 1 << 20;   // of a larger prefix only the first million are used
+
+        private readonly uint _count = CountOf(prefix);
+        private uint _next = 1;
+
+        public IPAddress? Take(Func<IPAddress, bool> isFree)
+        {
+            for (var tried = 1u; tried < _count; tried++)
+            {
+                var candidate = At(_next);
+                _next = _next + 1 < _count ? _next + 1 : 1;
+                if (isFree(candidate)) return candidate;
+            }
+            return null;
+        }
+
+        private static uint CountOf(IPNetwork prefix)
+        {
+            var isV4 = prefix.BaseAddress.AddressFamily == AddressFamily.InterNetwork;
+            var hostBits = (isV4 ? 32 : 128) - prefix.PrefixLength;
+            var count = hostBits >= 20 ? MostCandidates : 1u << hostBits;
+            return isV4 && count > 2 && hostBits < 20 ? count - 1 : count;
+        }
+
+        private IPAddress At(uint offset)
+        {
+            var bytes = prefix.BaseAddress.GetAddressBytes();
+            for (var at = bytes.Length - 1; offset > 0 && at >= 0; at--)
+            {
+                offset += bytes[at];
+                bytes[at] = (byte)offset;
+                offset >>= 8;
+            }
+            return new IPAddress(bytes);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+using System.Net;
+using System.Net.Sockets;
+using AmbientMesh.Kubernetes;
+using Wds = AmbientMesh.Protocol.Wds;
+
+namespace AmbientMesh.ControlPlane.Translation.Entries;
+
+/// <summary>A ServiceEntry as services, one for each host (reference 4.8; l7 reference 4.5). Pure.</summary>
+internal static class ServiceEntryTranslation
+{
+    /// <param name="network">The cluster's network.</param>
+    /// <param name="visibility">Not <see cref="EntryVisibility.None"/>.</param>
+    /// <param name="distribution">The namespace's wish, see <see cref="NamespaceFacts.Distribution"/>.</param>
+    /// <exception cref="FormatException">An address is neither an IP address nor a range.</exception>
+    public static IEnumerable<TranslatedService> Translate(string network, ServiceEntry entry, EntryVisibility visibility, string distribution)
+    {
+        var ports = entry.Spec.Ports.Where(EntryProtocol.IsCarried).ToList();
+        var own = entry.Spec.Addresses.Select(a => Address(network, entry, a)).ToList();
+        var selector = entry.Spec.WorkloadSelector?.Labels ?? new Dictionary<string, string>();
+        foreach (var host in HostsOf(entry))
+        {
+            var message = new Wds.Service
+            {
+                Name = entry.Name,
+                Namespace = entry.Namespace,
+                Hostname = host,
+                LoadBalancing = LoadBalancingChoice.Of(entry, distribution),
+                Visibility = visibility == EntryVisibility.Namespace ? Wds.Service.Types.Visibility.Namespace : Wds.Service.Types.Visibility.Public,
+                Addresses = { own.Count > 0 ? own : AutoAllocation.HeldFor(entry, host).Select(a => new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(a) }) },
+                Ports = { ports.Select(p => new Wds.Port { ServicePort = p.Number, TargetPort = p.TargetPort ?? p.Number, AppProtocol = EntryProtocol.Of(p) }) },
+                SubjectAltNames = { entry.Spec.SubjectAltNames },
+            };
+            yield return new TranslatedService
+            {
+                Key = entry.Key,
+                ResourceName = $"{entry.Namespace}/{host}",
+                Message = message,
+                Ports = [.. ports.Select(p => new MemberPort(p.Number, p.Name, p.TargetPort ?? p.Number, null))],
+                Selector = selector,
+                IsEntry = true,
+                Created = entry.Metadata.CreationTimestamp ?? DateTimeOffset.MaxValue,
+                Origin = ObjectOrigin.Of(entry),
+            };
+        }
+    }
+
+    /// <summary>Hosts in lower case, each once.</summary>
+    public static IEnumerable<string> HostsOf(ServiceEntry entry) => entry.Spec.Hosts.Where(h => h.Length > 0).Select(h => h.ToLowerInvariant()).Distinct();
+
+    public static bool IsWildcard(string host) => host.StartsWith('*');
+
+    /// <summary>Names are resolved, when somebody connects, instead of addresses being listed.</summary>
+    public static bool IsByName(ServiceEntry entry) => entry.Spec.Resolution is "DNS" or "DNS_ROUND_ROBIN" or "DYNAMIC_DNS";
+
+    /// <summary>It stands for the very hosts it names: nothing says where else they are.</summary>
+    public static bool ResolvesItsHosts(ServiceEntry entry) => IsByName(entry) && entry.Spec.Endpoints is not { Count: > 0 } && entry.Spec.WorkloadSelector is null;
+
+    private static Wds.NetworkAddress Address(string network, ServiceEntry entry, string text)
+    {
+        var slash = text.IndexOf('/');
+        var address = WireAddress.Parse(slash < 0 ? text : text[..slash], $"ServiceEntry {entry.Key}");
+        var bits = address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128;
+        if (slash < 0) return new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(address) };
+        if (!uint.TryParse(text.AsSpan(slash + 1), out var length) || length > bits)
+            throw new FormatException($"ServiceEntry {entry.Key} has the address '{text}', which is not a CIDR range; expected a prefix length of 0 to {bits}.");
+        var range = new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(Masked(address, (int)length)) };
+        if (length < bits) range.Length = length;   // a range of one address is that address
+        return range;
+    }
+
+    private static IPAddress Masked(IPAddress address, int length)
+    {
+        var bytes = address.GetAddressBytes();
+        for (var bit = length; bit < bytes.Length * 8; bit++) bytes[bit / 8] &= (byte)~(0x80 >> (bit % 8));
+        return new IPAddress(bytes);
+    }
+}
