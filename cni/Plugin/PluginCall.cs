@@ -62,7 +62,7 @@ internal sealed record PluginCall
     {
         if (!config.TryGetProperty("enablement_selectors", out var listed) || listed.ValueKind == JsonValueKind.Null) return EnrollmentSelector.Defaults;
         var selectors = listed.Deserialize(EnrollmentSelectorJson.Default.ListEnrollmentSelector) ?? [];
-        return selectors.Select(s => s.Problem()).FirstOrDefault(p => p is not null) is { } problem ? throw new FormatException($"enablement_selectors: {problem}") : selectors;
+        return EnrollmentSelector.ProblemOf(selectors) is { } problem ? throw new FormatException($"enablement_selectors: {problem}") : selectors;
     }
 
     private static string[] ReadAddresses(JsonElement result) => !result.TryGetProperty("ips", out var ips) || ips.ValueKind != JsonValueKind.Array

@@ -1,5 +1,4 @@
 using AmbientMesh.Kubernetes;
-using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
 namespace AmbientMesh.ControlPlane.Settings;
@@ -25,11 +24,14 @@ public sealed record MeshConfiguration(string? TrustDomain, string? RootNamespac
         if (map is null || !map.Data.TryGetValue(Key, out var text) || string.IsNullOrWhiteSpace(text)) return null;
         try
         {
-            var yaml = new YamlStream();
-            yaml.Load(new StringReader(text));
-            return yaml.Documents[0].RootNode as YamlMappingNode ?? throw new FormatException($"ConfigMap {map.Key}, key {Key}, is not a YAML mapping.");
+            return BoundedYaml.Load(text, allowsAliases: true) switch
+            {
+                null => null,   // comments only
+                YamlMappingNode root => root,
+                _ => throw new FormatException("it is not a YAML mapping"),
+            };
         }
-        catch (YamlException problem)
+        catch (FormatException problem)
         {
             throw new FormatException($"ConfigMap {map.Key}, key {Key}, cannot be read: {problem.Message}", problem);
         }

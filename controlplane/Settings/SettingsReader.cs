@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using AmbientMesh.Model;
 
 namespace AmbientMesh.ControlPlane.Settings;
 

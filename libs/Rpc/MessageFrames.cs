@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Buffers.Binary;
 using System.IO.Pipelines;
+using AmbientMesh.Protocol;
 using Google.Protobuf;
 
 namespace AmbientMesh.Rpc;
@@ -72,13 +73,9 @@ internal static class MessageFrames
 
     private static T Parse<T>(MessageParser<T> parser, ReadOnlySequence<byte> message, string what) where T : class, IMessage<T>
     {
-        try
-        {
-            return parser.ParseFrom(message);
-        }
-        catch (InvalidProtocolBufferException problem)
-        {
-            throw new RpcException(StatusCode.Internal, $"{what} message is not a valid {typeof(T).Name}: {problem.Message}", problem);
-        }
+        var bytes = message.IsSingleSegment ? message.FirstSpan : message.ToArray();
+        return ForeignMessage.TryParse(parser, bytes, out var parsed, out var problem)
+            ? parsed
+            : throw new RpcException(StatusCode.Internal, $"{what} message is not a valid {typeof(T).Name}: {problem}");
     }
 }

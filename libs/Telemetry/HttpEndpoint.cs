@@ -182,7 +182,7 @@ public sealed class HttpEndpoint : IAsyncDisposable
         _ => "Status",
     };
 
-    private static async Task<(HttpEndpointRequest?, HttpEndpointResponse?)> ReadAsync(Stream stream, CancellationToken cancellationToken)
+    internal static async Task<(HttpEndpointRequest?, HttpEndpointResponse?)> ReadAsync(Stream stream, CancellationToken cancellationToken)
     {
         var head = new byte[MaxHeadBytes];
         var filled = 0;

@@ -1,4 +1,5 @@
 using AmbientMesh.Linux;
+using AmbientMesh.Protocol;
 using AmbientMesh.Protocol.Zds;
 using Google.Protobuf;
 using Microsoft.Win32.SafeHandles;
@@ -59,17 +60,10 @@ public static class ZdsMessages
         }
     }
 
-    private static WorkloadRequest Parse(ReadOnlyMemory<byte> bytes)
-    {
-        try
-        {
-            return WorkloadRequest.Parser.ParseFrom(bytes.Span);
-        }
-        catch (InvalidProtocolBufferException e)
-        {
-            throw new ZdsReadException($"failed to decode Protobuf message: {e.Message}");
-        }
-    }
+    private static WorkloadRequest Parse(ReadOnlyMemory<byte> bytes) =>
+        ForeignMessage.TryParse(WorkloadRequest.Parser, bytes.Span, out var request, out var problem)
+            ? request
+            : throw new ZdsReadException($"failed to decode Protobuf message: {problem}");
 
     private static ZdsMessage.Add ReadAdd(AddWorkload add, Packet packet)
     {

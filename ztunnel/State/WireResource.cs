@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AmbientMesh.Protocol;
 using AmbientMesh.Protocol.Discovery;
 using Google.Protobuf;
 
@@ -18,8 +19,8 @@ internal static class WireResource
         }
         try
         {
-            var parsed = parser.ParseFrom(body.Value);
-            if (WireShape.Problem(parsed.Descriptor, body.Value) is { } problem) reason = $"decode: failed to decode Protobuf message: {problem}";
+            if (!ForeignMessage.TryParse(parser, body.Value.Span, out var parsed, out var problem)) reason = $"decode: failed to decode Protobuf message: {problem}";
+            else if (WireShape.Problem(parsed.Descriptor, body.Value) is { } shape) reason = $"decode: failed to decode Protobuf message: {shape}";
             else message = parsed;
             return message is not null;
         }

@@ -30,21 +30,23 @@ internal sealed record EnrollmentSelector
     public static bool Any(IEnumerable<EnrollmentSelector> selectors, IReadOnlyDictionary<string, string> podLabels, IReadOnlyDictionary<string, string> namespaceLabels) =>
         selectors.Any(selector => selector.Matches(podLabels, namespaceLabels));
 
-    /// <summary>What is wrong with the entry; null when it can be used.</summary>
-    public string? Problem() => PodSelector?.Problem() ?? NamespaceSelector?.Problem();
+    /// <summary>What is wrong with the entries; null when they can be used.</summary>
+    public static string? ProblemOf(IEnumerable<EnrollmentSelector?> selectors) =>
+        selectors.Select(s => s is null ? "an entry is null" : s.PodSelector?.Problem() ?? s.NamespaceSelector?.Problem()).FirstOrDefault(problem => problem is not null);
 }
 
 /// <summary>meta/v1 LabelSelector: all labels and all requirements hold.</summary>
 internal sealed record LabelSelector
 {
     public IReadOnlyDictionary<string, string>? MatchLabels { get; init; }
-    public IReadOnlyList<LabelRequirement>? MatchExpressions { get; init; }
+    public IReadOnlyList<LabelRequirement?>? MatchExpressions { get; init; }
 
     public bool Matches(IReadOnlyDictionary<string, string> labels) =>
         (MatchLabels ?? new Dictionary<string, string>()).All(wanted => labels.TryGetValue(wanted.Key, out var value) && value == wanted.Value)
-        && (MatchExpressions ?? []).All(requirement => requirement.Holds(labels));
+        && (MatchExpressions ?? []).All(requirement => requirement!.Holds(labels));
 
-    public string? Problem() => (MatchExpressions ?? []).Select(requirement => requirement.Problem()).FirstOrDefault(problem => problem is not null);
+    public string? Problem() =>
+        (MatchExpressions ?? []).Select(requirement => requirement is null ? "a label requirement is null" : requirement.Problem()).FirstOrDefault(problem => problem is not null);
 }
 
 /// <summary>meta/v1 LabelSelectorRequirement.</summary>
@@ -69,7 +71,7 @@ internal sealed record LabelRequirement
     }
 
     public string? Problem() => Operator is "In" or "NotIn" or "Exists" or "DoesNotExist"
-        ? (Key.Length == 0 ? "a label requirement has no key" : null)
+        ? (string.IsNullOrEmpty(Key) ? "a label requirement has no key" : null)
         : $"label requirement on '{Key}' has operator '{Operator}'; expected In, NotIn, Exists or DoesNotExist";
 }
 

@@ -1,6 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using YamlDotNet.Core;
+using AmbientMesh.Kubernetes;
 using YamlDotNet.RepresentationModel;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
@@ -15,13 +15,11 @@ internal static class SelectorYaml
         if (string.IsNullOrWhiteSpace(yaml)) return EnrollmentSelector.Defaults;
         try
         {
-            var stream = new YamlStream();
-            stream.Load(new StringReader(yaml));
-            var selectors = stream.Documents.Count == 0 ? null : Json(stream.Documents[0].RootNode).Deserialize(EnrollmentSelectorJson.Default.ListEnrollmentSelector);
+            var selectors = BoundedYaml.Load(yaml) is { } root ? Json(root).Deserialize(EnrollmentSelectorJson.Default.ListEnrollmentSelector) : null;
             if (selectors is null) throw new FormatException("it is no list");
-            return selectors.Select(s => s.Problem()).FirstOrDefault(p => p is not null) is { } problem ? throw new FormatException(problem) : selectors;
+            return EnrollmentSelector.ProblemOf(selectors) is { } problem ? throw new FormatException(problem) : selectors;
         }
-        catch (Exception e) when (e is YamlException or JsonException or FormatException)
+        catch (Exception e) when (e is JsonException or FormatException)
         {
             throw new FormatException($"AMBIENT_ENABLEMENT_SELECTOR cannot be read: {e.Message}", e);
         }
@@ -29,9 +27,11 @@ internal static class SelectorYaml
 
     private static JsonNode Json(YamlNode node) => node switch
     {
-        YamlMappingNode map => new JsonObject(map.Children.Select(pair => KeyValuePair.Create(((YamlScalarNode)pair.Key).Value ?? "", (JsonNode?)Json(pair.Value)))),
+        YamlMappingNode map => new JsonObject(map.Children.Select(pair => KeyValuePair.Create(Name(pair.Key), (JsonNode?)Json(pair.Value)))),
         YamlSequenceNode list => new JsonArray([.. list.Children.Select(Json)]),
         YamlScalarNode scalar => JsonValue.Create(scalar.Value ?? ""),
-        _ => throw new FormatException($"an alias at {node.Start} is not supported"),
+        _ => throw new FormatException($"{node.NodeType} at {node.Start} is not supported"),
     };
+
+    private static string Name(YamlNode key) => key is YamlScalarNode { Value: { Length: > 0 } name } ? name : throw new FormatException($"the key at {key.Start} is no name");
 }

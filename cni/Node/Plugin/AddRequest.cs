@@ -12,10 +12,10 @@ internal sealed record AddRequest
     public string? PodName { get; init; }
     public string? PodNamespace { get; init; }
     [JsonPropertyName("PodUID")] public string? PodUid { get; init; }
-    public IReadOnlyList<AddedAddress>? IPs { get; init; }
+    public IReadOnlyList<AddedAddress?>? IPs { get; init; }
 
     /// <summary>The pod's addresses, IPv4-mapped ones as IPv4.</summary>
-    [JsonIgnore] public IReadOnlyList<IPAddress> Addresses => [.. (IPs ?? []).Select(ip => ip.Address?.Parse()).OfType<IPAddress>()];
+    [JsonIgnore] public IReadOnlyList<IPAddress> Addresses => [.. (IPs ?? []).Select(ip => ip?.Address?.Parse()).OfType<IPAddress>()];
 
     /// <summary>Reads a body; on failure <paramref name="problem"/> names what is wrong.</summary>
     public static bool TryRead(ReadOnlySpan<byte> body, [NotNullWhen(true)] out AddRequest? request, [NotNullWhen(false)] out string? problem)

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using AmbientMesh.Protocol;
 using AmbientMesh.Protocol.Zds;
 using Google.Protobuf;
 
@@ -42,19 +43,8 @@ public static class ZdsMessages
         return problem is null;
     }
 
-    private static string? TryParse<T>(MessageParser<T> parser, ReadOnlySpan<byte> packet, out T? message) where T : class, IMessage<T>
-    {
-        try
-        {
-            message = parser.ParseFrom(packet);
-            return null;
-        }
-        catch (InvalidProtocolBufferException malformed)
-        {
-            message = null;
-            return $"the message cannot be decoded: {malformed.Message}";
-        }
-    }
+    private static string? TryParse<T>(MessageParser<T> parser, ReadOnlySpan<byte> packet, out T? message) where T : class, IMessage<T> =>
+        ForeignMessage.TryParse(parser, packet, out message, out var problem) ? null : $"the message cannot be decoded: {problem}";
 
     private static byte[] Encode(WorkloadRequest request)
     {

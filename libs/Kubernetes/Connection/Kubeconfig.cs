@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using YamlDotNet.Core;
 using YamlDotNet.RepresentationModel;
 
 namespace AmbientMesh.Kubernetes;
@@ -69,13 +68,11 @@ public sealed class Kubeconfig
     {
         try
         {
-            using var text = File.OpenText(path);
-            var yaml = new YamlStream();
-            yaml.Load(text);
-            if (yaml.Documents.Count == 0) return null;
-            return yaml.Documents[0].RootNode as YamlMappingNode ?? throw new KubernetesConfigurationException($"The kubeconfig {path} is not a YAML mapping.");
+            var root = BoundedYaml.Load(File.ReadAllText(path), allowsAliases: true);
+            if (root is null) return null;
+            return root as YamlMappingNode ?? throw new KubernetesConfigurationException($"The kubeconfig {path} is not a YAML mapping.");
         }
-        catch (Exception e) when (e is YamlException or IOException or UnauthorizedAccessException)
+        catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
         {
             throw new KubernetesConfigurationException($"The kubeconfig {path} cannot be read: {e.Message}", e);
         }

@@ -44,7 +44,7 @@ public static class IpSets
     }
 
     // add <set> <ip> [comment "<text>"]
-    private static IpSetEntry? Parse(string line)
+    internal static IpSetEntry? Parse(string line)
     {
         var words = line.Split(' ', 5);
         if (words is not ["add", _, var ip, ..] || !IPAddress.TryParse(ip, out var address)) return null;

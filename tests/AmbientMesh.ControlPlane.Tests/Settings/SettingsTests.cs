@@ -1,5 +1,6 @@
 using AmbientMesh.ControlPlane.Settings;
 using AmbientMesh.Kubernetes;
+using AmbientMesh.Model;
 
 namespace AmbientMesh.ControlPlane.Tests.Settings;
 
