@@ -17,8 +17,8 @@ internal sealed record AgentSettings
     public bool AmbientEnabled { get; init; } = true;
     public IReadOnlyList<EnrollmentSelector> Selectors { get; init; } = EnrollmentSelector.Defaults;
     public IReadOnlySet<string> ExcludedNamespaces { get; init; } = new HashSet<string>(["kube-system"]);
-    /// <summary>AMBIENT_DNS_CAPTURE; off unless set, since a captured lookup needs a DNS proxy in ztunnel.</summary>
-    public bool CapturesDns { get; init; }
+    /// <summary>AMBIENT_DNS_CAPTURE: lookups of pods go to ztunnel's DNS proxy where neither the pod nor its namespace says otherwise.</summary>
+    public bool CapturesDns { get; init; } = true;
     public bool ReconcilesOnStartup { get; init; } = true;
     public bool UsesNftables { get; init; }
     public string ForcedIptables { get; init; } = "";

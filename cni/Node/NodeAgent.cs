@@ -54,7 +54,8 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
 
         var podCache = new Informer<Pod>(client.Of<Pod>(), new InformerOptions { Selection = new Selection { FieldSelector = $"spec.nodeName={settings.NodeName}" }, Log = _log });
         var namespaces = new Informer<Namespace>(client.Of<Namespace>(), new InformerOptions { Log = _log });
-        var enroller = new PodEnroller(tools.Redirection, settings.Redirect, tools.Probes, ztunnels, _pods, client.Of<Pod>(), new EnrollmentDefaults(settings.CapturesDns), _log);
+        var enroller = new PodEnroller(tools.Redirection, settings.Redirect, tools.Probes, ztunnels, _pods, client.Of<Pod>(), new EnrollmentDefaults(settings.CapturesDns, DnsCaptureOf), _log);
+        bool? DnsCaptureOf(string ns) => namespaces.Get("", ns) is { } found ? PodRedirectOptions.DnsCaptureOf(found.Metadata.Annotations, found.Metadata.Labels) : null;
         var reconciler = new PodReconciler(rules, podCache, namespaces, _pods, enroller, tools.Redirection, tools.Probes, ztunnels, search, unenrolled, _log);
         var queue = new EnrollmentQueue(reconciler.ReconcileAsync, clock, _log);
         var watch = new PodWatch(podCache, namespaces, queue, metrics.PodChanged, (o, problem) => Complain(events, o, problem), _log);
@@ -142,7 +143,11 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
             var addresses = PodStep.Addresses(pod);
             var inside = search.Find(pod.Metadata.Uid ?? "", addresses, processes);
             var isComplete = inside is not null && await CheckRulesAsync(pod, inside, enroller, tools.Redirection, cancellationToken);
-            _pods.Put(new EnrolledPod(pod.Metadata.Uid ?? "", pod.Key, pod.Spec.ServiceAccountName ?? "default", addresses, inside) { IsComplete = isComplete });
+            _pods.Put(new EnrolledPod(pod.Metadata.Uid ?? "", pod.Key, pod.Spec.ServiceAccountName ?? "default", addresses, inside)
+            {
+                IsComplete = isComplete,
+                Redirect = isComplete && settings.ReconcilesOnStartup ? enroller.OptionsOrNull(pod, addresses) : null,
+            });
         }
         foreach (var pod in _pods.All) await tools.Probes.AddAsync(pod.Uid, pod.Addresses, cancellationToken);
         if (_pods.All.Any(pod => pod.Addresses.Count == 0)) return;   // one of the extra entries may be that pod's

@@ -8,6 +8,7 @@ public sealed class DatagramServer : IAsyncDisposable
 {
     private const int LongestQuery = 4096;
     private const int DiscardPort = 9;
+    private const int ReceiveBufferBytes = 512 * 1024;   // a burst of a thousand questions; the kernel may allow less
 
     private readonly Socket _socket;
     private readonly QueryAnswering _answering;
@@ -22,6 +23,7 @@ public sealed class DatagramServer : IAsyncDisposable
     {
         (_socket, _answering) = (socket, answering);
         EndPoint = (IPEndPoint)socket.LocalEndPoint!;
+        socket.ReceiveBufferSize = ReceiveBufferBytes;
         _receiving = Task.Run(ReceiveAsync, CancellationToken.None);
     }
 

@@ -18,6 +18,8 @@ public sealed class DnsProxy
     private readonly List<DatagramServer> _datagrams = [];
     private readonly List<StreamServer> _streams = [];
 
+    private int _stopped;
+
     private DnsProxy()
     {
     }
@@ -49,8 +51,10 @@ public sealed class DnsProxy
         await Task.WhenAll([.. _datagrams.Select(server => server.DrainAsync(cancellationToken)), .. _streams.Select(server => server.Completion.WaitAsync(cancellationToken))]);
     }
 
+    /// <summary>Ends at once. Repeatable.</summary>
     public async Task StopAsync()
     {
+        if (Interlocked.Exchange(ref _stopped, 1) != 0) return;
         foreach (var server in _datagrams) await server.DisposeAsync();
         foreach (var server in _streams) await server.DisposeAsync();
     }

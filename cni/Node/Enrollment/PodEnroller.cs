@@ -10,9 +10,13 @@ using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Cni.Node.Enrollment;
 
-/// <summary>Settings of the enrolment that hold for every pod.</summary>
-/// <param name="CapturesDns">Default of DNS capture.</param>
-internal sealed record EnrollmentDefaults(bool CapturesDns);
+/// <summary>Settings of the enrolment that hold where a pod says nothing itself.</summary>
+/// <param name="CapturesDns">Whether lookups are captured by default.</param>
+/// <param name="NamespaceCapturesDns">What a pod's namespace says about it; null when it says nothing.</param>
+internal sealed record EnrollmentDefaults(bool CapturesDns, Func<string, bool?> NamespaceCapturesDns)
+{
+    public bool CapturesDnsIn(string ns) => NamespaceCapturesDns(ns) ?? CapturesDns;
+}
 
 /// <summary>Carries enrolment out: rules, probe exemption, ztunnel, annotation, in the order that fails closed. Source: reference 9.4.</summary>
 /// <remarks>One operation per pod at a time; the caller sees to it. A pod whose ztunnel does not answer is closed, not open.</remarks>
@@ -24,11 +28,24 @@ internal sealed class PodEnroller(
     /// <exception cref="EnrollmentException">They ask for the impossible, or the node's settings leave a family of the pod's addresses open.</exception>
     public PodRedirectOptions Options(Pod pod, IReadOnlyList<IPAddress> addresses)
     {
-        if (!PodRedirectOptions.TryRead(pod.Metadata.Annotations, defaults.CapturesDns, out var options, out var problem))
+        if (!PodRedirectOptions.TryRead(pod.Metadata.Annotations, defaults.CapturesDnsIn(pod.Namespace), out var options, out var problem))
             throw new EnrollmentException(problem, canRetry: false, ProtectionGap.BadAnnotation);
         if (!settings.RedirectsIpv6 && addresses.FirstOrDefault(a => a.AddressFamily == AddressFamily.InterNetworkV6) is { } open)
             throw new EnrollmentException($"it has the IPv6 address {open} and AMBIENT_IPV6 is false, so that its IPv6 traffic would be open", canRetry: false, ProtectionGap.Ipv6NotRedirected);
         return options;
+    }
+
+    /// <summary>As <see cref="Options"/>; null when they ask for the impossible.</summary>
+    public PodRedirectOptions? OptionsOrNull(Pod pod, IReadOnlyList<IPAddress> addresses)
+    {
+        try
+        {
+            return Options(pod, addresses);
+        }
+        catch (EnrollmentException)
+        {
+            return null;
+        }
     }
 
     /// <summary>Enrols the pod in <paramref name="inside"/>, which is taken over.</summary>
@@ -41,7 +58,7 @@ internal sealed class PodEnroller(
     {
         var record = new EnrolledPod(pod.Metadata.Uid ?? "", pod.Key, pod.Spec.ServiceAccountName ?? "default", addresses, inside);
         var isKnown = pods.Get(record.Uid) is not null;
-        _ = Options(pod, addresses);   // asks for nothing impossible
+        record = record with { Redirect = Options(pod, addresses) };   // asks for nothing impossible
         // A pod known already is being repaired: its rules may be gone.
         var listens = !isStarting && !isKnown && await HandOverAsync(record, cancellationToken) is null;
         await RedirectAsync(pod, inside, addresses, cancellationToken, isStarting);
@@ -105,6 +122,15 @@ internal sealed class PodEnroller(
         {
             log.LogDebug("the annotation of the ended {Pod} stays: {Reason}", key, e.Message);
         }
+    }
+
+    /// <summary>Puts the rules in place that changed annotations ask for; ztunnel's listeners and open connections stay.</summary>
+    /// <exception cref="EnrollmentException">The kernel refused, or the annotations ask for the impossible.</exception>
+    public async Task RefreshRulesAsync(Pod pod, EnrolledPod record, NetworkNamespace inside, CancellationToken cancellationToken)
+    {
+        await RedirectAsync(pod, inside, record.Addresses, cancellationToken);
+        pods.Put(record with { Redirect = Options(pod, record.Addresses) });
+        log.LogInformation("{Pod} is redirected as its annotations ask now", pod.Key);
     }
 
     /// <summary>Exempts changed addresses.</summary>

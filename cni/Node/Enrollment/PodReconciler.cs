@@ -86,8 +86,12 @@ internal sealed class PodReconciler(
     {
         var uid = pod.Metadata.Uid ?? "";
         var record = pods.Get(uid);
-        switch (PodStep.Decide(pod, decision, record))
+        switch (PodStep.Decide(pod, decision, record, record is { IsComplete: true } ? enroller.OptionsOrNull(pod, record.Addresses) : null))
         {
+            case PodStep.RefreshRules when record?.Namespace is { } inside:
+                await enroller.RefreshRulesAsync(pod, record, inside, cancellationToken);
+                unenrolled.Enrolled(pod);
+                break;
             case PodStep.Enrol:
                 await EnrolFoundAsync(pod, PodStep.Addresses(pod), search.Processes(), cancellationToken);
                 unenrolled.Enrolled(pod);

@@ -1,4 +1,5 @@
 using System.Net;
+using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
 
@@ -20,6 +21,9 @@ internal abstract record PodStep
     /// <summary>Redirect its traffic, hand it to ztunnel, say so on it.</summary>
     public sealed record Enrol : PodStep;
 
+    /// <summary>It is enrolled and its annotations, or its namespace's, ask for other rules now.</summary>
+    public sealed record RefreshRules : PodStep;
+
     /// <summary>It is enrolled and its addresses changed: exempt the new ones from the probe redirect.</summary>
     public sealed record RefreshAddresses : PodStep;
 
@@ -31,7 +35,8 @@ internal abstract record PodStep
 
     /// <summary>Decides from the live pod and from what the agent has done about it.</summary>
     /// <remarks>Pure. The agent's own record counts before the annotation, since the cache may be a moment behind the agent's last patch.</remarks>
-    public static PodStep Decide(Pod pod, EnrollmentDecision decision, EnrolledPod? record)
+    /// <param name="wanted">What its rules are to be made of; null when its annotations ask for the impossible.</param>
+    public static PodStep Decide(Pod pod, EnrollmentDecision decision, EnrolledPod? record, PodRedirectOptions? wanted)
     {
         var annotated = EnrollmentRules.Annotated(pod);
         var touched = record is not null || annotated is EnrollmentRules.Enabled or EnrollmentRules.Pending;
@@ -39,7 +44,9 @@ internal abstract record PodStep
         if (!decision.ShouldBeEnrolled) return touched ? new TakeOut(decision.Reason) : new Nothing();
         if (Addresses(pod) is not { Count: > 0 } addresses) return new AwaitAddress();
         if (record is not { IsComplete: true }) return new Enrol();
-        return addresses.ToHashSet().SetEquals(record.Addresses) ? new Nothing() : new RefreshAddresses();
+        if (!addresses.ToHashSet().SetEquals(record.Addresses)) return new RefreshAddresses();
+        // Where it is not known how the rules were made, the verification looks at them.
+        return record.Redirect is null || record.Redirect.Key == wanted?.Key ? new Nothing() : new RefreshRules();
     }
 
     /// <summary>The pod's addresses; empty when it has none yet.</summary>

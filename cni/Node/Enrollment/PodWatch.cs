@@ -1,3 +1,4 @@
+using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Kubernetes;
 using Microsoft.Extensions.Logging;
 
@@ -28,15 +29,17 @@ internal sealed class PodWatch(Informer<Pod> pods, Informer<Namespace> namespace
         await foreach (var change in namespaces.Subscribe().ReadAllAsync())
         {
             if (change is not { After: { } ns }) continue;
-            if (change.Before is { } before && SameLabels(before.Metadata.Labels, ns.Metadata.Labels)) continue;
+            if (change.Before is { } before && SameLabels(before.Metadata.Labels, ns.Metadata.Labels) && CapturesDns(before) == CapturesDns(ns)) continue;
             if (NewlyUnknown($"namespace {ns.Name}", change.Before?.Metadata.Labels, ns.Metadata.Labels) is { } problem) complain(ns, problem);
-            log.LogDebug("labels of namespace {Namespace} changed", ns.Name);
+            log.LogDebug("labels or annotations of namespace {Namespace} changed", ns.Name);
             foreach (var pod in _byNamespace[ns.Name]) queue.Enqueue(pod.Key);
         }
     }
 
     private static string? NewlyUnknown(string what, IReadOnlyDictionary<string, string>? before, IReadOnlyDictionary<string, string> after) =>
         EnrollmentRules.UnknownMode(what, after) is { } problem && problem != (before is null ? null : EnrollmentRules.UnknownMode(what, before)) ? problem : null;
+
+    private static bool? CapturesDns(Namespace ns) => PodRedirectOptions.DnsCaptureOf(ns.Metadata.Annotations, ns.Metadata.Labels);
 
     private static bool SameLabels(IReadOnlyDictionary<string, string> one, IReadOnlyDictionary<string, string> other) =>
         one.Count == other.Count && one.All(label => other.TryGetValue(label.Key, out var value) && value == label.Value);

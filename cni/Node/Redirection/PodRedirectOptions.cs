@@ -3,7 +3,7 @@ using System.Text.RegularExpressions;
 
 namespace AmbientMesh.Cni.Node.Redirection;
 
-/// <summary>What one pod's annotations change about its redirect rules. Source: reference 8.6.</summary>
+/// <summary>What one pod's annotations and its namespace change about its redirect rules. Source: reference 8.6.</summary>
 /// <param name="CapturesDns">Port 53 goes to ztunnel's DNS proxy.</param>
 /// <param name="BypassesInbound">Inbound traffic goes straight to the application; outbound is still captured.</param>
 /// <param name="RerouteInterfaces">Interfaces of machines behind the pod, whose TCP counts as the pod's own outbound traffic.</param>
@@ -17,6 +17,7 @@ public sealed partial record PodRedirectOptions(bool CapturesDns, bool BypassesI
     public string Key => $"dns={CapturesDns};bypass={BypassesInbound};reroute={string.Join(',', RerouteInterfaces)}";
 
     /// <summary>Reads a pod's annotations. A boolean that is none counts as absent; an impossible interface name is a problem, for rules made of it would not be the wanted ones.</summary>
+    /// <param name="dnsCaptureByDefault">What the pod's namespace says, or else the node.</param>
     public static bool TryRead(IReadOnlyDictionary<string, string>? annotations, bool dnsCaptureByDefault, [NotNullWhen(true)] out PodRedirectOptions? options, [NotNullWhen(false)] out string? problem)
     {
         options = null;
@@ -31,6 +32,10 @@ public sealed partial record PodRedirectOptions(bool CapturesDns, bool BypassesI
             interfaces);
         return true;
     }
+
+    /// <summary>What a namespace says about DNS capture of its pods, by its annotation or else its label of that name; null when it says nothing.</summary>
+    public static bool? DnsCaptureOf(IReadOnlyDictionary<string, string>? annotations, IReadOnlyDictionary<string, string>? labels) =>
+        Flag(annotations, DnsCaptureAnnotation) ?? Flag(labels, DnsCaptureAnnotation);
 
     // The spellings Go's ParseBool takes, since that is what users have written so far.
     private static bool? Flag(IReadOnlyDictionary<string, string>? annotations, string name) => annotations?.GetValueOrDefault(name) switch

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Net;
+using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Linux;
 
@@ -11,6 +12,9 @@ public sealed record EnrolledPod(string Uid, ObjectKey Key, string ServiceAccoun
 {
     /// <summary>Every step of the enrolment is done: rules, ztunnel's yes, probe exemption, annotation.</summary>
     public bool IsComplete { get; init; }
+
+    /// <summary>What its rules were made of; null when another agent made them.</summary>
+    public PodRedirectOptions? Redirect { get; init; }
 
     public override string ToString() => $"{Key} ({Uid})";
 }

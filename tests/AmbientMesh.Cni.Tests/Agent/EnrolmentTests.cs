@@ -215,6 +215,42 @@ public class EnrolmentTests
         Assert.Equal(RedirectionState.Intact, await node.RulesAsync(pod, new PodRedirectOptions(false, true, ["virt0"]), backend));
     }
 
+    [Theory, InlineData("iptables-nft", false), InlineData("nftables", true), Scenario("L4-124", "L4-178")]
+    public async Task Dns_capture_is_switched_for_a_namespace_and_a_pod_while_it_runs_and_the_pod_wins(string backend, bool nftables)
+    {
+        const string Switch = PodRedirectOptions.DnsCaptureAnnotation;
+        await using var node = await NodeFixture.CreateAsync();
+        node.Namespace("demo", "ambient");
+        var (pod, other) = (await node.PodAsync("demo", "web"), await node.PodAsync("demo", "other", annotations: $$"""{"{{Switch}}":"true"}"""));
+        await node.StartAgentAsync(settings => settings with { UsesNftables = nftables });
+        using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
+        await TakeUntilEnabledAsync(node, ztunnel, pod, other);
+        await RulesBecomeAsync(pod, captured: true);
+
+        node.AnnotateNamespace("demo", Switch, "false");
+        await RulesBecomeAsync(pod, captured: false);
+        await RulesBecomeAsync(other, captured: true);
+
+        node.Annotate(pod, Switch, "true");
+        await RulesBecomeAsync(pod, captured: true);
+        node.Annotate(pod, Switch, "perhaps");   // counts as absent
+        await RulesBecomeAsync(pod, captured: false);
+
+        node.AnnotateNamespace("demo", Switch, null);
+        await RulesBecomeAsync(pod, captured: true);
+        node.Annotate(other, Switch, "0");
+        await RulesBecomeAsync(other, captured: false);
+        Assert.Equal("enabled", node.Annotation(other));
+
+        // The rules have no event to wait for.
+        async Task RulesBecomeAsync(TestPod which, bool captured)
+        {
+            var limit = Patience.Token;
+            while (await node.RulesAsync(which, Redirection.Backends.Plain with { CapturesDns = captured }, backend) != RedirectionState.Intact)
+                Assert.False(limit.IsCancellationRequested, $"the rules of {which.Key} never became those with capture {captured}; {node.Agent?.LastLines}");
+        }
+    }
+
     [Fact]
     public async Task An_annotation_that_asks_for_the_impossible_is_told_and_the_pod_is_not_enrolled()
     {

@@ -93,6 +93,12 @@ internal sealed class NodeFixture : IAsyncDisposable
 
     public void LabelPod(TestPod pod, string? mode) => Api.Store.Modify(Pods, pod.Key.Namespace, pod.Key.Name, o => SetLabel(o, mode));
 
+    /// <summary>Sets an annotation; null takes it off.</summary>
+    public void Annotate(TestPod pod, string name, string? value) => Api.Store.Modify(Pods, pod.Key.Namespace, pod.Key.Name, o => Set(o.Ensure("metadata", "annotations"), name, value));
+
+    /// <inheritdoc cref="Annotate(TestPod, string, string?)"/>
+    public void AnnotateNamespace(string ns, string name, string? value) => Api.Store.Modify(Namespaces, "", ns, o => Set(o.Ensure("metadata", "annotations"), name, value));
+
     /// <summary>A pod object, and unless <paramref name="runs"/> is false its namespaces and process.</summary>
     public async Task<TestPod> PodAsync(string ns, string name, string? mode = null, string annotations = "{}", string spec = "", bool runs = true)
     {
@@ -151,7 +157,10 @@ internal sealed class NodeFixture : IAsyncDisposable
     }
 
     public async Task<RedirectionState> RulesAsync(TestPod pod, PodRedirectOptions? options = null, string backend = "iptables-nft") =>
-        await Redirection.Backends.Redirection(backend).InspectAsync(pod.Inside, options ?? Redirection.Backends.Plain, Patience.Token);
+        await Redirection.Backends.Redirection(backend).InspectAsync(pod.Inside, options ?? Captured, Patience.Token);
+
+    /// <summary>The rules of a pod that says nothing.</summary>
+    public static PodRedirectOptions Captured { get; } = Redirection.Backends.Plain with { CapturesDns = true };
 
     public async Task<string[]> ExemptAsync()
     {
@@ -226,6 +235,12 @@ internal sealed class NodeFixture : IAsyncDisposable
     }
 
     private static string Mode(string? mode) => mode is null ? "{}" : $$"""{"istio.io/dataplane-mode":"{{mode}}"}""";
+
+    private static void Set(JsonObject texts, string name, string? value)
+    {
+        if (value is null) texts.Remove(name);
+        else texts[name] = value;
+    }
 
     private static void SetLabel(JsonObject o, string? mode)
     {

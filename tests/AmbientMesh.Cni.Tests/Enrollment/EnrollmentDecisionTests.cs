@@ -1,6 +1,7 @@
 using System.Net;
 using AmbientMesh.Cni.Node;
 using AmbientMesh.Cni.Node.Enrollment;
+using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Telemetry.Coverage;
@@ -93,10 +94,10 @@ public class EnrollmentDecisionTests
     }
 
     [Fact]
-    public void Dns_capture_is_off_unless_it_is_asked_for()
+    public void Dns_capture_is_on_unless_it_is_switched_off()
     {
-        Assert.False(AgentSettings.Read(name => name == "NODE_NAME" ? "n" : null).Settings.CapturesDns);
-        Assert.True(AgentSettings.Read(name => name == "NODE_NAME" ? "n" : name == "AMBIENT_DNS_CAPTURE" ? "true" : null).Settings.CapturesDns);
+        Assert.True(AgentSettings.Read(name => name == "NODE_NAME" ? "n" : null).Settings.CapturesDns);
+        Assert.False(AgentSettings.Read(name => name == "NODE_NAME" ? "n" : name == "AMBIENT_DNS_CAPTURE" ? "false" : null).Settings.CapturesDns);
     }
 
     [Fact]
@@ -107,17 +108,21 @@ public class EnrollmentDecisionTests
         var running = Running(Pod(), "10.0.0.1");
         var complete = new EnrolledPod("u", running.Key, "sa", [IPAddress.Parse("10.0.0.1")], null) { IsComplete = true };
 
-        Assert.IsType<PodStep.AwaitAddress>(PodStep.Decide(Pod(), yes, null));
-        Assert.IsType<PodStep.Enrol>(PodStep.Decide(running, yes, null));
-        Assert.IsType<PodStep.Enrol>(PodStep.Decide(running, yes, complete with { IsComplete = false }));
-        Assert.IsType<PodStep.Nothing>(PodStep.Decide(running, yes, complete));
-        Assert.IsType<PodStep.RefreshAddresses>(PodStep.Decide(Running(Pod(), "10.0.0.2"), yes, complete));
-        Assert.IsType<PodStep.Nothing>(PodStep.Decide(running, no, null));
-        Assert.IsType<PodStep.TakeOut>(PodStep.Decide(running, no, complete));
-        Assert.IsType<PodStep.TakeOut>(PodStep.Decide(Annotated(running, EnrollmentRules.RedirectionAnnotation, "pending"), no, null));
+        Assert.IsType<PodStep.AwaitAddress>(PodStep.Decide(Pod(), yes, null, null));
+        Assert.IsType<PodStep.Enrol>(PodStep.Decide(running, yes, null, null));
+        Assert.IsType<PodStep.Enrol>(PodStep.Decide(running, yes, complete with { IsComplete = false }, null));
+        Assert.IsType<PodStep.Nothing>(PodStep.Decide(running, yes, complete, null));
+        var rules = new PodRedirectOptions(CapturesDns: true, BypassesInbound: false, []);
+        Assert.IsType<PodStep.Nothing>(PodStep.Decide(running, yes, complete with { Redirect = rules }, rules with { RerouteInterfaces = [] }));
+        Assert.IsType<PodStep.RefreshRules>(PodStep.Decide(running, yes, complete with { Redirect = rules }, rules with { CapturesDns = false }));
+        Assert.IsType<PodStep.RefreshRules>(PodStep.Decide(running, yes, complete with { Redirect = rules }, null));   // and is told why not
+        Assert.IsType<PodStep.RefreshAddresses>(PodStep.Decide(Running(Pod(), "10.0.0.2"), yes, complete, null));
+        Assert.IsType<PodStep.Nothing>(PodStep.Decide(running, no, null, null));
+        Assert.IsType<PodStep.TakeOut>(PodStep.Decide(running, no, complete, null));
+        Assert.IsType<PodStep.TakeOut>(PodStep.Decide(Annotated(running, EnrollmentRules.RedirectionAnnotation, "pending"), no, null, null));
         var ended = running with { Status = running.Status with { Phase = "Failed" } };
-        Assert.IsType<PodStep.Forget>(PodStep.Decide(ended, yes, complete));
-        Assert.IsType<PodStep.Nothing>(PodStep.Decide(ended, yes, null));
+        Assert.IsType<PodStep.Forget>(PodStep.Decide(ended, yes, complete, null));
+        Assert.IsType<PodStep.Nothing>(PodStep.Decide(ended, yes, null, null));
     }
 
     [Theory]
