@@ -59,6 +59,9 @@ public sealed class MeshSnapshot
         return null;
     }
 
+    /// <summary>The workload of a pod whose service account is not known; null when there is none of that name.</summary>
+    public Workload? FindPod(string @namespace, string name) => ByPod.TryGetValue(new PodKey(@namespace, name), out var candidates) ? candidates[0] : null;
+
     /// <summary>A workload that is reached by hostname.</summary>
     public Workload? FindWorkloadByHostname(ServiceName name) => ByHostname.TryGetValue(name, out var candidates) ? candidates[0] : null;
 

@@ -1,9 +1,10 @@
 using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Explain;
 
 namespace AmbientMesh.Ztunnel.Admin;
 
 /// <summary>Answers of the admin port 15000 (L4 reference §11.4). Reached from the node only.</summary>
-public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, CoveragePage coverage, LogFilter levels, Action shutdown)
+public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, CoveragePage coverage, ExplainPage explain, LogFilter levels, Action shutdown)
 {
     private const string Index = """
         <!DOCTYPE html>
@@ -14,6 +15,7 @@ public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, Cov
         <tr><td><a href="config_dump">config_dump</a></td><td>the mesh, the pods and the certificates this proxy holds</td></tr>
         <tr><td><a href="debug/connections">debug/connections</a></td><td>open connections and the last that ended (?id= ?state=open|ended ?reason=any|WORD ?limit=)</td></tr>
         <tr><td><a href="debug/coverage">debug/coverage</a></td><td>connections and bytes by mutual TLS and by plaintext, per pair of workloads (?limit=)</td></tr>
+        <tr><td>debug/explain</td><td>what would happen to a connection, and why (?from=namespace/pod&amp;to=host:port, or ?side=inbound&amp;…)</td></tr>
         <tr><td>POST logging</td><td>show or change log levels (?level=info,ztunnel::access=debug or ?reset)</td></tr>
         <tr><td>POST quitquitquit</td><td>shut down gracefully</td></tr>
         </table>
@@ -34,6 +36,8 @@ public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, Cov
                 return connections.Answer(request);
             case "/debug/coverage":
                 return coverage.Answer(request);
+            case "/debug/explain":
+                return explain.Answer(request);
             case "/logging":
                 return StandardEndpoints.Logging(request, levels);
             case "/quitquitquit" when request.Method == "POST":

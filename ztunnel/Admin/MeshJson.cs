@@ -44,7 +44,7 @@ internal static class MeshJson
         json.WriteEndObject();
     }
 
-    private static void Write(Utf8JsonWriter json, Workload workload)
+    internal static void Write(Utf8JsonWriter json, Workload workload)
     {
         json.WriteStartObject();
         if (workload.ApplicationTunnel is { } tunnel)
@@ -91,7 +91,7 @@ internal static class MeshJson
         json.WriteEndObject();
     }
 
-    private static void Write(Utf8JsonWriter json, MeshService service, MeshSnapshot mesh)
+    internal static void Write(Utf8JsonWriter json, MeshService service, MeshSnapshot mesh)
     {
         json.WriteStartObject();
         json.WriteBoolean("canonical", service.IsCanonical);
@@ -146,7 +146,7 @@ internal static class MeshJson
         json.WriteEndObject();
     }
 
-    private static void Write(Utf8JsonWriter json, AuthorizationPolicy policy)
+    internal static void Write(Utf8JsonWriter json, AuthorizationPolicy policy)
     {
         json.WriteStartObject();
         json.WriteString("action", policy.Action.ToString());

@@ -17,7 +17,14 @@ internal static class PolicyJudge
         var log = pod.PolicyLog;
         foreach (var name in policies.Missing) log.Write(LogLevel.Warning, new LogFields($"policy {name} of workload {local.Uid} is not known; it is not enforced") { Span = pod.Span });
         if (!policies.DryRun.IsEmpty) Tell(pod, policies, facts);
-        var verdict = Authorizer.Decide(policies, facts);
+        return Refusal(policies, facts);
+    }
+
+    /// <summary>Null when the policies allow the connection. Pure.</summary>
+    /// <param name="judged">Told of every policy the verdict looked at; null for traffic.</param>
+    public static CloseReason? Refusal(EffectivePolicies policies, in ConnectionFacts facts, List<JudgedPolicy>? judged = null)
+    {
+        var verdict = Authorizer.Decide(policies, facts, judged);
         return verdict is AuthorizationVerdict.Allowed ? null : CloseReason.Policy(verdict, PolicyDecider.Of(policies, verdict, facts));
     }
 

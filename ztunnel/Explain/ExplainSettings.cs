@@ -1,0 +1,22 @@
+using AmbientMesh.Model;
+using AmbientMesh.Model.Explanation;
+using AmbientMesh.Ztunnel.Configuration;
+using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Dns;
+using AmbientMesh.Ztunnel.Inbound;
+
+namespace AmbientMesh.Ztunnel.Explain;
+
+/// <summary>The settings decisions depend on, as the proxy itself passes them.</summary>
+public sealed record ExplainSettings(string Network, NameSettings Names, InboundSettings Inbound)
+{
+    public static ExplainSettings Of(ZtunnelSettings settings) => new(
+        settings.Network,
+        new NameSettings(settings.ClusterDomain, settings.PreferredServiceNamespace, settings.IPv6Enabled),
+        new InboundSettings(settings.Network, settings.PreferredServiceNamespace, settings.LocalhostAppTunnel));
+}
+
+internal static class RefusalReports
+{
+    public static RefusalReport Of(CloseReason reason) => new(reason.Reason.Word(), reason.Text, reason.DecidedBy);
+}

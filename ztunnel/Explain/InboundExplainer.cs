@@ -1,0 +1,71 @@
+using System.Net;
+using AmbientMesh.Hbone;
+using AmbientMesh.Model;
+using AmbientMesh.Model.Authorization;
+using AmbientMesh.Model.Explanation;
+using AmbientMesh.Ztunnel.Inbound;
+
+namespace AmbientMesh.Ztunnel.Explain;
+
+/// <summary>Explains what happens to a connection that arrives at a pod. It asks the decisions that traffic asks and writes down what they say. Pure.</summary>
+internal static class InboundExplainer
+{
+    /// <summary>A request within a tunnel: its authority is checked, then policy judges it with the client's identity.</summary>
+    /// <param name="localAddress">The pod address the tunnel was accepted on.</param>
+    public static InboundExplanation Hbone(MeshSnapshot mesh, Workload local, IPAddress localAddress, HboneAuthority authority, SpiffeId peer, IPAddress source, ExplainSettings settings)
+    {
+        var said = new InboundExplanation { Pod = WorkloadReport.Of(local), IsMutualTls = true, Peer = peer.ToString(), Source = source.ToString() };
+        return InboundAdmission.Decide(mesh, local, localAddress, authority, settings.Inbound) switch
+        {
+            InboundDecision.Admitted admitted => Judged(mesh, local, admitted.Facts(peer, source), said) with { Destination = admitted.Destination.ToString(), Upstream = admitted.Upstream.ToString() },
+            InboundDecision.Rejected rejected => said with { Refusal = RefusalReports.Of(rejected.Reason), Resources = [HeldResources.Of(local)] },
+            _ => throw new System.Diagnostics.UnreachableException(),
+        };
+    }
+
+    /// <summary>A plain connection: policy judges it without an identity.</summary>
+    public static InboundExplanation Plaintext(MeshSnapshot mesh, Workload local, IPEndPoint destination, IPAddress source)
+    {
+        var said = new InboundExplanation { Pod = WorkloadReport.Of(local), Source = source.ToString(), Destination = destination.ToString(), Upstream = destination.ToString() };
+        return PlaintextAdmission.Decide(destination) is { } selfCall
+            ? said with { Refusal = RefusalReports.Of(selfCall), Resources = [HeldResources.Of(local)] }
+            : Judged(mesh, local, new ConnectionFacts(null, source, destination), said);
+    }
+
+    private static InboundExplanation Judged(MeshSnapshot mesh, Workload local, in ConnectionFacts facts, InboundExplanation said)
+    {
+        var policies = Authorizer.PoliciesOf(mesh, local);
+        var judged = new List<JudgedPolicy>();
+        var refusal = PolicyJudge.Refusal(policies, facts, judged);
+        var asked = facts;
+        return said with
+        {
+            Policies =
+            [
+                .. judged.Select(j => Report(j.Policy, asked)),
+                .. policies.Enforced.Where(p => !judged.Exists(j => ReferenceEquals(j.Policy, p))).Select(p => Report(p, asked) with { IsBeyondVerdict = true }),
+                .. policies.DryRun.Select(p => Report(p, asked)),
+                .. policies.Missing.Select(name => new PolicyReport { Resource = name.ToString(), Object = Decider.Of(name).ToString(), IsMissing = true }),
+            ],
+            Refusal = refusal is null ? null : RefusalReports.Of(refusal),
+            Resources = [HeldResources.Of(local), .. policies.Enforced.Concat(policies.DryRun).DistinctBy(p => p.Key).Select(HeldResources.Of)],
+        };
+    }
+
+    private static PolicyReport Report(AuthorizationPolicy policy, ConnectionFacts facts) => new()
+    {
+        Resource = policy.Key.ToString(),
+        Object = Decider.Of(policy.Key).ToString(),
+        Action = policy.Action.ToString().ToUpperInvariant(),
+        Scope = policy.Scope.ToString(),
+        IsDryRun = policy.IsDryRun,
+        Matches = policy.Matches(facts),
+        Rules = [.. policy.Rules.Select(rule => Report(rule, facts))],
+    };
+
+    private static RuleReport Report(PolicyRule rule, ConnectionFacts facts)
+    {
+        var failing = rule.FailingClause(facts);
+        return new RuleReport(PolicyText.Of(rule), failing < 0, failing < 0 ? null : PolicyText.Of(rule.Clauses[failing]));
+    }
+}
