@@ -10,6 +10,7 @@ using AmbientMesh.Ztunnel.Explain;
 using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.Inbound;
 using AmbientMesh.Ztunnel.InPod;
+using AmbientMesh.Ztunnel.InPod.Handover;
 using AmbientMesh.Ztunnel.Reporting;
 using AmbientMesh.Ztunnel.State;
 using Microsoft.Extensions.Logging;
@@ -27,6 +28,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private readonly TimeProvider _clock;
     private readonly ILoggerFactory _loggers;
     private readonly CancellationTokenSource _stopping = new();
+    private readonly CancellationTokenSource _draining = new();
     private readonly TaskCompletionSource _shutdownAsked = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly List<IAsyncDisposable> _endpoints = [];
     private readonly List<RpcChannel> _channels = [];
@@ -35,6 +37,8 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private readonly RevocationWatch? _revocations;
     private readonly SvidStore _svids;
     private PodProxy? _self;
+    private Predecessor? _predecessor;
+    private Task _followingAgent = Task.CompletedTask;
     private Task _running = Task.CompletedTask;
 
     private ZtunnelApp(ZtunnelSettings settings, ILoggerFactory loggers, TimeProvider clock)
@@ -47,7 +51,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         Discovery = Discover(settings);
         _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock), settings, clock, loggers);
         _dns = settings.DnsProxy ? new DnsServices(new NameServers(settings.ResolverFile, clock, loggers.CreateLogger("ztunnel::dns::forwarder")), new DnsMetrics(Metrics), new PodSockets(null, settings)) : null;
-        Pods = new PodTable(StartPod, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
+        Pods = new PodTable(StartPodAsync, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
         Readiness.Wait(PodTable.ReadinessTask);
         if (Discovery is not null) Readiness.Wait(DiscoveryTask);
     }
@@ -88,9 +92,11 @@ public sealed class ZtunnelApp : IAsyncDisposable
     }
 
     /// <summary>Ends gracefully: no new connections, open ones may run until the termination deadline (L4 reference §3.7).</summary>
+    /// <remarks>Discovery, certificates and revocations are followed to the end: a policy that changes during the drain holds for the connections that are left.</remarks>
     public async Task DrainAsync()
     {
-        await StopFollowingAsync();
+        await _draining.CancelAsync();   // no further pods; the agent hands them to the next proxy
+        await _followingAgent.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
         var proxies = Pods.Pods.Select(p => p.Proxy).OfType<PodProxy>().Append(_self).OfType<PodProxy>();
         await Task.WhenAll(proxies.Select(proxy => proxy.DrainAsync(_settings.TerminationDeadline)));
     }
@@ -104,7 +110,9 @@ public sealed class ZtunnelApp : IAsyncDisposable
         await _svids.DisposeAsync();
         foreach (var endpoint in _endpoints) await endpoint.DisposeAsync();
         foreach (var channel in _channels) channel.Dispose();
+        _predecessor?.Dispose();
         _stopping.Dispose();
+        _draining.Dispose();
     }
 
     private async Task StopFollowingAsync()
@@ -126,9 +134,27 @@ public sealed class ZtunnelApp : IAsyncDisposable
             Readiness.Done(DiscoveryTask);
         }
         // The pods' certificates and routes are known now; only then may their traffic be taken.
-        tasks.Add(new ZdsClient(_settings.InPodSocket, Pods, _clock, _loggers.CreateLogger("ztunnel::inpod::workloadmanager")).RunAsync(cancellationToken));
+        tasks.Add(FollowAgentAsync(cancellationToken));
         await await Task.WhenAny(tasks);
     }
+
+    /// <summary>Serves the pods of the node agent until a drain begins, or the end.</summary>
+    private async Task FollowAgentAsync(CancellationToken cancellationToken)
+    {
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, _draining.Token);
+        var log = _loggers.CreateLogger("ztunnel::inpod::handover");
+        if (_settings.HandoverSocket is { } path)
+        {
+            _predecessor = await Predecessor.FindAsync(path, _clock, log, cancellationToken);
+            _ = new HandoverServer(path, Listening, log).RunAsync(either.Token);
+        }
+        _followingAgent = new ZdsClient(_settings.InPodSocket, Pods, _clock, _loggers.CreateLogger("ztunnel::inpod::workloadmanager")).RunAsync(either.Token);
+        await _followingAgent;
+        await Task.Delay(Timeout.InfiniteTimeSpan, _clock, cancellationToken);   // draining: what is followed besides goes on
+    }
+
+    private IReadOnlyList<(string Name, System.Runtime.InteropServices.SafeHandle Socket)> Listening(AmbientMesh.Linux.NamespaceId pod) =>
+        Pods.Pods.Where(p => p.Pod.Namespace.Id == pod).Select(p => p.Proxy).OfType<PodProxy>().FirstOrDefault()?.Context.Sockets.Listening ?? [];
 
     private async Task RevokeAsync(RevocationList revoked)
     {
@@ -150,7 +176,11 @@ public sealed class ZtunnelApp : IAsyncDisposable
             foreach (var connection in pod.Connections.Open) connection.CountBytes();
     }
 
-    private PodProxy StartPod(Pod pod) => PodProxy.Start(new PodContext(pod.Info, new PodSockets(pod.Namespace, _settings), _services), _dns);
+    private async Task<IPodProxy> StartPodAsync(Pod pod)
+    {
+        using var inherited = _predecessor is { } before ? await before.TakeAsync(pod.Namespace.Id, _stopping.Token) : InheritedSockets.None;
+        return PodProxy.Start(new PodContext(pod.Info, new PodSockets(pod.Namespace, _settings, inherited), _services), _dns);
+    }
 
     private void OpenEndpoints(LogFilter levels)
     {

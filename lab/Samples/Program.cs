@@ -36,6 +36,6 @@ void Stop(PosixSignalContext signal)
 static int Usage()
 {
     Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] [--linger-ms 0] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT"
-        + " | load HOST:PORT [--rate 20] [--long-lived 10] [--message-ms 200] [--seconds 60] [--answer-seconds 10] [--report PORT]");
+        + " | load HOST:PORT [--rate 20] [--long-lived 10] [--message-ms 200] [--life-seconds 0] [--seconds 60] [--answer-seconds 10] [--report PORT]");
     return 2;
 }

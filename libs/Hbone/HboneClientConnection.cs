@@ -122,8 +122,9 @@ public sealed class HboneClientConnection : HboneConnection
 
     private protected override void StreamEnded(HboneStream stream)
     {
-        lock (Writer.Gate) _reserved--;
-        if (IsGoingAway && ActiveStreams == 0) _ = SayGoodbyeAsync();
+        bool isDone;
+        lock (Writer.Gate) isDone = --_reserved == 0 && IsGoingAway;
+        if (isDone) _ = SayGoodbyeAsync();
         Changed?.Invoke(this);
     }
 
@@ -162,7 +163,13 @@ public sealed class HboneClientConnection : HboneConnection
 
     private protected override void OnGoAway(int lastStreamId, ErrorCode code, string debug)
     {
-        IsGoingAway = true;
+        bool isDone;
+        // Under the gate: a stream that is just being opened is either counted, or sees that it must go elsewhere.
+        lock (Writer.Gate)
+        {
+            IsGoingAway = true;
+            isDone = _reserved == 0;
+        }
         if (lastStreamId < _lastAllowed)
         {
             _lastAllowed = lastStreamId;
@@ -173,7 +180,7 @@ public sealed class HboneClientConnection : HboneConnection
                 ResetLocally(stream, ErrorCode.Cancel);
             }
         }
-        if (ActiveStreams == 0) _ = SayGoodbyeAsync();
+        if (isDone) _ = SayGoodbyeAsync();
         Changed?.Invoke(this);
     }
 

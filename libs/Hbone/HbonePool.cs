@@ -11,6 +11,8 @@ public sealed record HbonePoolOptions
     public int MaxStreamsPerTunnel { get; init; } = 100;
     /// <summary>Time an unused tunnel is kept (POOL_UNUSED_RELEASE_TIMEOUT).</summary>
     public TimeSpan UnusedRelease { get; init; } = TimeSpan.FromMinutes(5);
+    /// <summary>Time an unused tunnel is kept while the pool drains.</summary>
+    public TimeSpan DrainRelease { get; init; } = TimeSpan.FromSeconds(1);
     /// <summary>Other tunnels tried when a peer did not process a stream.</summary>
     public int Attempts { get; init; } = 4;
 
@@ -60,6 +62,7 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
     private readonly Dictionary<HbonePoolKey, Entry> _entries = [];
     private readonly CancellationTokenSource _closed = new();
     private bool _draining;
+    private bool _disposed;
 
     private sealed class Entry(HbonePoolKey key)
     {
@@ -108,8 +111,8 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
         List<Pooled> all;
         lock (_gate)
         {
-            if (_closed.IsCancellationRequested) return;
-            _draining = true;
+            if (_disposed) return;
+            _disposed = true;
             all = [.. _entries.Values.SelectMany(e => e.Tunnels)];
             _entries.Clear();
         }
@@ -126,16 +129,22 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
         await Task.WhenAll(dropped.Select(t => t.CloseAsync().AsTask()));
     }
 
-    /// <summary>Opens no more streams and lets open ones run; tunnels close as they fall idle. The deadline is <see cref="DisposeAsync"/>.</summary>
+    /// <summary>Tunnels close soon after they fall idle. Open streams run on, and connections taken before the drain still get theirs: nobody who was
+    /// accepted is turned away. The deadline is <see cref="DisposeAsync"/>.</summary>
     public void BeginDrain()
     {
-        List<Pooled> all;
+        List<(Entry Entry, Pooled Pooled)> all;
         lock (_gate)
         {
             _draining = true;
-            all = [.. _entries.Values.SelectMany(e => e.Tunnels)];
+            all = [.. _entries.Values.SelectMany(e => e.Tunnels.Select(p => (e, p)))];
+            foreach (var (_, pooled) in all)
+            {
+                pooled.Release?.Dispose();
+                pooled.Release = null;
+            }
         }
-        foreach (var pooled in all) if (pooled.Tunnel.Streams == 0) _ = pooled.Tunnel.SayGoodbyeAsync();
+        foreach (var (entry, pooled) in all) OnChanged(entry, pooled);
     }
 
     /// <summary>A tunnel with room, or something to wait for; neither when the pool is closed.</summary>
@@ -143,7 +152,7 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
     {
         lock (_gate)
         {
-            if (_draining) return default;
+            if (_disposed) return default;
             if (!_entries.TryGetValue(key, out var entry)) _entries.Add(key, entry = new Entry(key));
             Task? settling = null;
             foreach (var pooled in entry.Tunnels)
@@ -173,7 +182,7 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
             lock (_gate)
             {
                 entry.Creation = null;
-                keep = !_draining;
+                keep = !_disposed;
                 if (keep) entry.Tunnels.Add(pooled);
             }
             if (!keep)
@@ -198,7 +207,6 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
 
     private void OnChanged(Entry entry, Pooled pooled)
     {
-        var sayGoodbye = false;
         lock (_gate)
         {
             if (pooled.Tunnel.IsRetired)
@@ -209,11 +217,10 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
             }
             else if (pooled.Tunnel.Streams == 0)
             {
-                if (_draining) sayGoodbye = true;
-                else pooled.Release ??= _clock.CreateTimer(_ => ReleaseUnused(entry, pooled), null, options.UnusedRelease, Timeout.InfiniteTimeSpan);
+                var after = _draining && options.DrainRelease < options.UnusedRelease ? options.DrainRelease : options.UnusedRelease;
+                pooled.Release ??= _clock.CreateTimer(_ => ReleaseUnused(entry, pooled), null, after, Timeout.InfiniteTimeSpan);
             }
         }
-        if (sayGoodbye) _ = pooled.Tunnel.SayGoodbyeAsync();
     }
 
     private void ReleaseUnused(Entry entry, Pooled pooled)

@@ -72,6 +72,11 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "fstat", SetLastError = true)]
     public static partial int FileStatus(int descriptor, Span<byte> status);
 
+    public const int SetDescriptorFlags = 2;   // F_SETFD
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    public static partial int ControlDescriptor(int descriptor, int command, int argument);
+
     [LibraryImport("libc", EntryPoint = "geteuid")]
     public static partial uint EffectiveUserId();
 }

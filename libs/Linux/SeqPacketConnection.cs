@@ -66,9 +66,16 @@ public sealed class SeqPacketConnection : IDisposable
 
     /// <summary>Sends one message, whole, with at most one descriptor (which stays the caller's).</summary>
     /// <exception cref="IOException">The peer is gone (<see cref="SystemCallException.ErrorNumber"/> 32 or 104) or the message is too long for the socket.</exception>
-    public async ValueTask SendAsync(ReadOnlyMemory<byte> bytes, SafeFileHandle? descriptor, CancellationToken cancellationToken)
+    public ValueTask SendAsync(ReadOnlyMemory<byte> bytes, SafeFileHandle? descriptor, CancellationToken cancellationToken) =>
+        SendManyAsync(bytes, descriptor is null ? [] : [descriptor], cancellationToken);
+
+    /// <summary>Sends one message, whole, with at most <see cref="MaxDescriptors"/> descriptors (which stay the caller's).</summary>
+    /// <exception cref="IOException">As above.</exception>
+    /// <exception cref="ObjectDisposedException">A descriptor was closed meanwhile; nothing was sent.</exception>
+    public async ValueTask SendManyAsync(ReadOnlyMemory<byte> bytes, SafeHandle[] descriptors, CancellationToken cancellationToken)
     {
-        while (!TrySend(bytes.Span, descriptor))
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(descriptors.Length, MaxDescriptors);
+        while (!TrySend(bytes.Span, descriptors))
         {
             // Rare: the peer has not read for long. A pool thread waits in short slices so that cancellation is seen.
             await Task.Run(() => _socket.Poll(microSeconds: 20_000, SelectMode.SelectWrite), cancellationToken);
@@ -116,31 +123,37 @@ public sealed class SeqPacketConnection : IDisposable
         }
     }
 
-    private unsafe bool TrySend(ReadOnlySpan<byte> bytes, SafeFileHandle? descriptor)
+    private unsafe bool TrySend(ReadOnlySpan<byte> bytes, SafeHandle[] descriptors)
     {
-        const int controlBytes = 24;   // CMSG_SPACE(sizeof(int))
+        const int controlBytes = 16 + MaxDescriptors * sizeof(int);   // CMSG_SPACE
         var control = stackalloc byte[controlBytes];
-        var held = false;
+        var held = 0;
         try
         {
-            descriptor?.DangerousAddRef(ref held);
+            foreach (var descriptor in descriptors)
+            {
+                var isHeld = false;
+                descriptor.DangerousAddRef(ref isHeld);
+                held++;
+            }
             fixed (byte* start = bytes)
             {
                 var vector = new Libc.IoVector { Base = start, Length = (nuint)bytes.Length };
                 var message = new Libc.MessageHeader { Vectors = &vector, VectorCount = 1 };
-                if (descriptor is not null)
+                if (descriptors.Length > 0)
                 {
-                    *(Libc.ControlHeader*)control = new Libc.ControlHeader { Length = 20, Level = Libc.SolSocket, Type = Libc.ScmRights };
-                    *(int*)(control + sizeof(Libc.ControlHeader)) = (int)descriptor.DangerousGetHandle();
+                    var length = sizeof(Libc.ControlHeader) + descriptors.Length * sizeof(int);
+                    *(Libc.ControlHeader*)control = new Libc.ControlHeader { Length = (nuint)length, Level = Libc.SolSocket, Type = Libc.ScmRights };
+                    for (var i = 0; i < descriptors.Length; i++) ((int*)(control + sizeof(Libc.ControlHeader)))[i] = (int)descriptors[i].DangerousGetHandle();
                     message.Control = control;
-                    message.ControlLength = controlBytes;
+                    message.ControlLength = (nuint)(length + 7 & ~7);
                 }
                 return Call(&message, receive: false) >= 0;
             }
         }
         finally
         {
-            if (held) descriptor!.DangerousRelease();
+            for (var i = 0; i < held; i++) descriptors[i].DangerousRelease();
         }
     }
 

@@ -48,6 +48,13 @@ public static class SocketOptions
     /// <summary>SO_REUSEPORT: several processes listen on one port and the kernel spreads connections.</summary>
     public static void SetReusePort(this Socket socket) => Set(socket, SolSocket, SoReusePort, 1);
 
+    /// <summary>Marks a socket that other processes hold too: disposing it here closes only this process's descriptor. The runtime disconnects a socket that it
+    /// disposes during a call, for everybody, unless close-on-exec is off; so this takes that flag off.</summary>
+    public static void MarkShared(this Socket socket)
+    {
+        if (Libc.ControlDescriptor((int)socket.SafeHandle.DangerousGetHandle(), Libc.SetDescriptorFlags, 0) != 0) throw SystemCallException.Last("fcntl", "sharing a socket");
+    }
+
     /// <summary>TCP keep-alive; whole seconds, each at least 1.</summary>
     public static void SetKeepAlive(this Socket socket, TimeSpan idle, TimeSpan interval, int count)
     {

@@ -5,7 +5,7 @@ namespace AmbientMesh.EndToEnd.Tests;
 /// <summary>The few manifests that the tests deploy.</summary>
 internal static class Manifests
 {
-    private const string Image = "localhost/ambientmesh/samples:dev";
+    public const string Image = "localhost/ambientmesh/samples:dev";
 
     public static string Server(int replicas) => string.Create(CultureInfo.InvariantCulture, $$$$"""
         apiVersion: v1

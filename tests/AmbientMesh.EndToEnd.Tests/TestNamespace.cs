@@ -60,6 +60,14 @@ public sealed class TestNamespace : IAsyncDisposable
     public Task<CommandResult> InClientAsync(params string[] arguments) =>
         _cluster.Run.KubectlAsync(Patience.Token, ["exec", "-n", Name, "deploy/client", "--", "/app/samples", .. arguments]);
 
+    /// <summary>Waits for a rollout that takes its time: every node in turn, with drains.</summary>
+    public async Task RolledOutAsync(string ns, string workload)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(TestContext.Current.CancellationToken);
+        limit.CancelAfter(TimeSpan.FromMinutes(4));
+        await _cluster.Run.MustKubectlAsync(limit.Token, "rollout", "status", "-n", ns, workload, "--timeout=230s");
+    }
+
     public string ServerUrl(string path) => $"http://server.{Name}.svc.cluster.local/{path}";
 
     public async ValueTask DisposeAsync() =>

@@ -27,7 +27,7 @@ public sealed class ConfigDumpTests
         var settings = new ZtunnelSettings();
         var registry = new MetricRegistry();
         var services = new ProxyServices(_mesh, svids, new ConnectionReports(new TcpMetrics(registry), new AccessLog(NullLoggerFactory.Instance), _clock), settings, _clock, NullLoggerFactory.Instance);
-        var pods = new PodTable(_ => throw new IOException("none here"), new Readiness(), registry, NullLogger.Instance);
+        var pods = new PodTable(_ => Task.FromException<IPodProxy>(new IOException("none here")), new Readiness(), registry, NullLogger.Instance);
         return JsonNode.Parse(new ConfigDump(settings, services, pods, "test").Write().Span)!.AsObject();
     }
 

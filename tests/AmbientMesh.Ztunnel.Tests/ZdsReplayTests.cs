@@ -38,9 +38,9 @@ public sealed class ZdsReplayTests : IAsyncLifetime
         _listener = SeqPacketListener.Bind(path);
         var pods = new PodTable(pod =>
         {
-            if (_taken.Contains(pod.Uid)) throw new IOException("Bind([::]:15001, Os { code: 98, kind: AddrInUse, message: \"Address already in use\" })");
+            if (_taken.Contains(pod.Uid)) return Task.FromException<IPodProxy>(new IOException("Bind([::]:15001, Os { code: 98, kind: AddrInUse, message: \"Address already in use\" })"));
             _started.Add((pod, new FakeProxy()));
-            return _started[^1].Proxy;
+            return Task.FromResult<IPodProxy>(_started[^1].Proxy);
         }, _readiness, _metrics, NullLogger.Instance);
         _running = new ZdsClient(path, pods, _clock, NullLogger.Instance).RunAsync(_stop.Token);
         return ValueTask.CompletedTask;

@@ -54,6 +54,13 @@ public sealed record ZtunnelSettings
     public int PacketMark { get; init; } = 1337;
     public string InPodSocket { get; init; } = "/var/run/ztunnel/ztunnel.sock";
     public bool InPodPortReuse { get; init; } = true;
+
+    /// <summary>Where a later ztunnel of the node asks this one for its listening sockets; beside <see cref="InPodSocket"/>. Null when it cannot.</summary>
+    public string? HandoverSocket
+    {
+        get => field ?? (InPodPortReuse && Path.GetDirectoryName(InPodSocket) is { Length: > 0 } folder ? Path.Combine(folder, "handover.sock") : null);
+        init;
+    }
     public int PoolMaxStreamsPerConnection { get; init; } = 100;
     public TimeSpan PoolUnusedReleaseTimeout { get; init; } = TimeSpan.FromMinutes(5);
     public int Http2StreamWindow { get; init; } = 4 * 1024 * 1024;

@@ -82,13 +82,20 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         using var limit = new CancellationTokenSource(deadline, Context.Services.Clock);
         try
         {
-            await Task.WhenAll(Context.Connections.WhenEmptyAsync(), _dns?.DrainAsync(limit.Token) ?? Task.CompletedTask).WaitAsync(limit.Token);
+            await FinishedAsync(limit.Token).WaitAsync(limit.Token);
         }
         catch (OperationCanceledException)
         {
             _log.Write(LogLevel.Warning, new LogFields("drain duration expired with pending connections, forcefully shutting down") { Span = Context.Span });
         }
         await StopAsync(CloseReason.DrainTimeout);
+    }
+
+    // What was accepted may not have begun yet when the listeners close: the listeners' own end counts, not only the open connections.
+    private async Task FinishedAsync(CancellationToken limit)
+    {
+        await Task.WhenAll([_dns?.DrainAsync(limit) ?? Task.CompletedTask, .. _listeners.Select(l => l.Completion)]);
+        await Context.Connections.WhenEmptyAsync();
     }
 
     public Task StopAsync() => StopAsync(CloseReason.Drain);
@@ -100,7 +107,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         foreach (var listener in _listeners) listener.Close();
         Context.Connections.CloseAll(reason);
         await _pool.DisposeAsync();
-        if (_dns is not null) await _dns.StopAsync();
+        if (Interlocked.Exchange(ref _dns, null) is { } dns) await dns.StopAsync();
         try
         {
             await Task.WhenAll([Context.Connections.WhenEmptyAsync(), .. _listeners.Select(l => l.Completion)]).WaitAsync(StopTimeout, Context.Services.Clock);

@@ -1,59 +1,91 @@
 using System.Net;
 using System.Net.Sockets;
+using System.Runtime.InteropServices;
 using AmbientMesh.Linux;
 using AmbientMesh.Ztunnel.Configuration;
+using AmbientMesh.Ztunnel.InPod.Handover;
 
 namespace AmbientMesh.Ztunnel.InPod;
 
 /// <summary>Opens sockets inside a pod's network namespace, with the mark and options of L4 reference §8.7. Thread-safe.</summary>
 /// <param name="pod">Null for the process's own namespace, where no mark is set.</param>
-public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings)
+/// <param name="inherited">Listening sockets an earlier proxy has open in the pod; disposed by the caller once every listener was asked for.</param>
+public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, InheritedSockets? inherited = null)
 {
     private const int Backlog = 128;
     private const int SolIp = 0, IpBindAddressNoPort = 24;   // linux/in.h
 
+    private readonly Lock _gate = new();
+    private readonly Dictionary<string, Socket> _listening = [];
     private bool _canSpoof = settings.OriginalSource != SourcePreservation.Off;
 
     /// <summary>Whether connections to the application carry the client's address.</summary>
     public bool PreservesSource => _canSpoof && pod is not null;
 
-    /// <summary>A listener on every address of the pod, both families when IPv6 is on.</summary>
+    /// <summary>The sockets listened on, by name, for a proxy that comes after this one. A closed one shows by its invalid handle.</summary>
+    public IReadOnlyList<(string Name, SafeHandle Socket)> Listening
+    {
+        get { lock (_gate) return [.. _listening.Where(l => !l.Value.SafeHandle.IsClosed).Select(l => (l.Key, (SafeHandle)l.Value.SafeHandle))]; }
+    }
+
+    /// <summary>A listening or bound socket that outlives a change of proxies: the earlier proxy's of that name where there is one, else what <paramref name="open"/> makes.</summary>
+    /// <param name="name">E.g. <c>tcp/15001</c>; the same in every version.</param>
+    /// <param name="isUsable">Whether an earlier proxy's socket is what <paramref name="open"/> would make.</param>
+    public Socket Keep(string name, Predicate<Socket> isUsable, Func<Socket> open)
+    {
+        var socket = inherited?.Take(name, isUsable) ?? open();
+        socket.MarkShared();
+        lock (_gate) _listening[name] = socket;
+        return socket;
+    }
+
+    /// <summary>A listener on every address of the pod, both families when IPv6 is on; an earlier proxy's listener where there is one.</summary>
     /// <exception cref="IOException">The port is taken or an option is refused; the text is what the node agent is told.</exception>
     public Socket Listen(ushort port)
     {
         var address = new IPEndPoint(settings.IPv6Enabled ? IPAddress.IPv6Any : IPAddress.Any, port);
-        return Inside(() =>
+        return Keep($"tcp/{port}", IsUsable, () => OpenListener(address));
+
+        bool IsUsable(Socket socket)
         {
-            var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
-            try
-            {
-                if (settings.IPv6Enabled) socket.DualMode = true;
-                if (settings.InPodPortReuse) socket.SetReusePort();
-                MakeTransparent(socket, address.AddressFamily);
-                Mark(socket);
-                socket.Bind(address);
-                socket.Listen(Backlog);
-                return socket;
-            }
-            catch (SocketException e)
-            {
-                socket.Dispose();
-                throw new IOException($"Bind({address}, Os {{ code: {e.NativeErrorCode}, kind: {Kind(e.SocketErrorCode)}, message: \"{e.Message}\" }})", e);
-            }
-        });
+            if (!address.Equals(socket.LocalEndPoint)) return false;
+            MakeTransparent(socket, address.AddressFamily);
+            Mark(socket);
+            return true;
+        }
     }
 
     /// <summary>A listener on one address of the pod.</summary>
     /// <exception cref="SocketException">The address is not there or the port is taken.</exception>
-    public Socket ListenOn(IPEndPoint address) => Inside(() => Bound(address, SocketType.Stream, ProtocolType.Tcp));
+    public Socket ListenOn(IPEndPoint address) => Keep($"tcp/{address}", socket => address.Equals(socket.LocalEndPoint), () => Inside(() => Bound(address, SocketType.Stream, ProtocolType.Tcp)));
 
-    /// <summary>A datagram socket on one address of the pod.</summary>
+    /// <summary>A datagram socket on one address of the pod; each proxy has its own, and leaves without loss by connecting it.</summary>
     /// <inheritdoc cref="ListenOn"/>
     public Socket ReceiveOn(IPEndPoint address) => Inside(() => Bound(address, SocketType.Dgram, ProtocolType.Udp));
 
     /// <summary>An unbound datagram socket with the pod's own address.</summary>
     /// <exception cref="SocketException">No descriptor is left.</exception>
     public Socket OpenDatagram(AddressFamily family) => Inside(() => Prepared(family, SocketType.Dgram, ProtocolType.Udp, Mark));
+
+    private Socket OpenListener(IPEndPoint address) => Inside(() =>
+    {
+        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        try
+        {
+            if (settings.IPv6Enabled) socket.DualMode = true;
+            if (settings.InPodPortReuse) socket.SetReusePort();
+            MakeTransparent(socket, address.AddressFamily);
+            Mark(socket);
+            socket.Bind(address);
+            socket.Listen(Backlog);
+            return socket;
+        }
+        catch (SocketException e)
+        {
+            socket.Dispose();
+            throw new IOException($"Bind({address}, Os {{ code: {e.NativeErrorCode}, kind: {Kind(e.SocketErrorCode)}, message: \"{e.Message}\" }})", e);
+        }
+    });
 
     /// <summary>Connects with the pod's own address.</summary>
     /// <exception cref="SocketException">Refused, unreachable, timed out by the kernel.</exception>

@@ -20,7 +20,7 @@ public sealed class ZdsProtocolException(string message) : Exception(message);
 
 /// <summary>Which pods are served (L4 reference §7.4). One caller at a time.</summary>
 /// <param name="start">Opens a pod's listeners and takes its namespace over; an <see cref="IOException"/> says why it could not.</param>
-public sealed class PodTable(Func<Pod, IPodProxy> start, Readiness readiness, MetricRegistry metrics, ILogger log)
+public sealed class PodTable(Func<Pod, Task<IPodProxy>> start, Readiness readiness, MetricRegistry metrics, ILogger log)
 {
     /// <summary>Name of the readiness task.</summary>
     public const string ReadinessTask = "workload proxy manager";
@@ -87,11 +87,11 @@ public sealed class PodTable(Func<Pod, IPodProxy> start, Readiness readiness, Me
     }
 
     /// <summary>Tries pods again whose start failed.</summary>
-    public void RetryPending()
+    public async Task RetryPendingAsync()
     {
         foreach (var pod in _pending.Values.ToArray())
         {
-            var problem = TryStart(pod);
+            var problem = await TryStartAsync(pod);
             if (problem is null) log.Write(LogLevel.Information, "pod started after an earlier failure", new KeyValuePair<string, object?>("uid", pod.Uid));
         }
         Publish();
@@ -123,7 +123,7 @@ public sealed class PodTable(Func<Pod, IPodProxy> start, Readiness readiness, Me
             await StopAsync(add.Uid);
         }
         ForgetPending(add.Uid);
-        return TryStart(new Pod(add.Uid, info, add.Namespace));
+        return await TryStartAsync(new Pod(add.Uid, info, add.Namespace));
     }
 
     private string? Keep(string uid)
@@ -154,11 +154,11 @@ public sealed class PodTable(Func<Pod, IPodProxy> start, Readiness readiness, Me
         return null;
     }
 
-    private string? TryStart(Pod pod)
+    private async Task<string?> TryStartAsync(Pod pod)
     {
         try
         {
-            var proxy = start(pod);
+            var proxy = await start(pod);
             lock (_view)
             {
                 _running[pod.Uid] = (pod, proxy);

@@ -85,7 +85,7 @@ public sealed class ZdsClient(string path, PodTable pods, TimeProvider clock, IL
             using var waiting = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
             var first = await Task.WhenAny(receiving, Task.Delay(RetryPendingAfter, clock, waiting.Token));
             await waiting.CancelAsync();
-            if (first != receiving && !cancellationToken.IsCancellationRequested) pods.RetryPending();
+            if (first != receiving && !cancellationToken.IsCancellationRequested) await pods.RetryPendingAsync();
         }
         var packet = await receiving;
         return packet.IsEnd ? null : packet;

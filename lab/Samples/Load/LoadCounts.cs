@@ -8,7 +8,7 @@ internal sealed class LoadCounts
 {
     private readonly Lock _gate = new();
     private readonly SortedDictionary<string, int> _reasons = new(StringComparer.Ordinal);
-    private int _made, _failed, _reset, _longLivedOpened, _longLivedBroken, _longLivedOpen;
+    private int _made, _failed, _reset, _longLivedOpened, _longLivedFinished, _longLivedBroken, _longLivedOpen;
     private long _messages;
     private TimeSpan _slowestConnection, _longestPause;
 
@@ -45,6 +45,16 @@ internal sealed class LoadCounts
         {
             _longLivedOpened++;
             _longLivedOpen++;
+        }
+    }
+
+    /// <summary>A long-lived connection ended in order at the end of its life.</summary>
+    public void LongLivedFinished()
+    {
+        lock (_gate)
+        {
+            _longLivedOpen--;
+            _longLivedFinished++;
         }
     }
 
@@ -96,6 +106,7 @@ internal sealed class LoadCounts
         json.WriteNumber("failed", _failed);
         json.WriteNumber("reset", _reset);
         json.WriteNumber("longLivedOpened", _longLivedOpened);
+        json.WriteNumber("longLivedFinished", _longLivedFinished);
         json.WriteNumber("longLivedOpen", _longLivedOpen);
         json.WriteNumber("longLivedBroken", _longLivedBroken);
         json.WriteNumber("longLivedMessages", _messages);

@@ -100,7 +100,9 @@ internal sealed class LoadRun(LoadOptions options, TimeProvider clock) : IDispos
                 established = true;
                 Counts.LongLivedOpened();
                 await TalkAsync(echo);
-                return;
+                if (_over.IsCancellationRequested) return;
+                Counts.LongLivedFinished();
+                continue;
             }
             catch (Exception lost) when (IsLoss(lost))
             {
@@ -112,6 +114,7 @@ internal sealed class LoadRun(LoadOptions options, TimeProvider clock) : IDispos
 
     private async Task TalkAsync(NumberedEcho echo)
     {
+        var born = clock.GetTimestamp();
         for (var number = 0L; ; number++)
         {
             using var limit = new CancellationTokenSource(options.AnswerLimit, clock);
@@ -119,7 +122,7 @@ internal sealed class LoadRun(LoadOptions options, TimeProvider clock) : IDispos
             await echo.ExchangeAsync(number, limit.Token);
             Counts.Message(clock.GetElapsedTime(asked));
             // The last word is an orderly end: a connection that cannot end in order was broken.
-            if (!await RestAsync(options.MessageInterval))
+            if (!await RestAsync(options.MessageInterval) || (options.Life > TimeSpan.Zero && clock.GetElapsedTime(born) > options.Life))
             {
                 await echo.FinishAsync(limit.Token);
                 return;
