@@ -54,9 +54,6 @@ public sealed class CustomKindAttribute(string singular, params string[] shortNa
     public string[] OtherVersions { get; init; } = [];
 
     public bool IsSpecRequired { get; init; }
-
-    /// <summary>Any of them absent or present: the schema's <c>oneOf</c> for a field that has no companions, as the contract has it.</summary>
-    public string? AloneOf { get; init; }
 }
 
 /// <summary>A column of <c>kubectl get</c>; the age comes by itself.</summary>

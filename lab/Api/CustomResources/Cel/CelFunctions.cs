@@ -59,7 +59,7 @@ internal static partial class CelFunctions
             ("isIP", [string s]) => ParseIp(s) is not null,
             ("ip", [string s]) => ParseIp(s) ?? throw new CelException($"not an address: {s}"),
             ("family", [IPAddress ip]) => ip.AddressFamily == AddressFamily.InterNetwork ? 4L : 6L,
-            ("isCIDR", [string s]) => IPNetwork.TryParse(s, out _),
+            ("isCIDR", [string s]) => IsRange(s),
             ("isURL", [string s]) => ParseUrl(s) is not null,
             ("url", [string s]) => ParseUrl(s) ?? throw new CelException($"not a URL: {s}"),
             _ => throw new CelException($"{(isMethod ? "." : "")}{name}() is not evaluated"),
@@ -80,6 +80,11 @@ internal static partial class CelFunctions
 
     private static IPAddress? ParseIp(string text) =>
         IPAddress.TryParse(text, out var ip) && (text.Contains(':', StringComparison.Ordinal) || text.Count(c => c == '.') == 3) && !text.Contains('%', StringComparison.Ordinal) ? ip : null;
+
+    // Bits after the prefix may be set, as Go's netip.ParsePrefix has it.
+    private static bool IsRange(string text) =>
+        text.Split('/') is [var address, var length] && ParseIp(address) is { } ip && length.Length is > 0 and <= 3 && length.All(char.IsAsciiDigit) && (length[0] != '0' || length == "0")
+        && int.Parse(length, CultureInfo.InvariantCulture) <= (ip.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
 
     private static string Substring(string s, long start, long end) =>
         start >= 0 && end >= start && end <= s.Length ? s[(int)start..(int)end] : throw new CelException("substring out of range");

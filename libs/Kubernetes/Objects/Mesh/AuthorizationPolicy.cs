@@ -1,7 +1,7 @@
 namespace AmbientMesh.Kubernetes;
 
 /// <summary>security.istio.io/v1 AuthorizationPolicy: who may connect to workloads. Its definition; the control plane reads it as JSON, so that one it cannot understand is reported on.</summary>
-[CustomKind("authorizationpolicy", "ap", OtherVersions = ["v1beta1"], AloneOf = "provider")]
+[CustomKind("authorizationpolicy", "ap", OtherVersions = ["v1beta1"])]
 [PrinterColumn("Action", ".spec.action", "What a match means.")]
 [PrinterColumn("Enforced", ".status.conditions[?(@.type==\"ZtunnelAccepted\")].status", "Whether ztunnels enforce it.")]
 public sealed record AuthorizationPolicy : KubernetesObject, IResource<AuthorizationPolicy>

@@ -10,7 +10,9 @@ public record MeshStatus
     public IReadOnlyList<MeshCondition> Conditions { get; init => field = value ?? []; } = [];
 
     /// <summary>Generation of the spec that the status speaks of.</summary>
-    [Schema(IntOrString = true)] [JsonNumberHandling(JsonNumberHandling.AllowReadingFromString)] public long? ObservedGeneration { get; init; }
+    [Schema(IntOrString = true)]
+    [JsonNumberHandling(JsonNumberHandling.AllowReadingFromString)]
+    public long? ObservedGeneration { get; init; }
 
     /// <summary>Findings of analyzers.</summary>
     public IReadOnlyList<ValidationMessage> ValidationMessages { get; init => field = value ?? []; } = [];
@@ -28,7 +30,9 @@ public sealed record MeshCondition
     /// <summary>For people.</summary>
     public string? Message { get; init; }
     /// <summary>Generation of the spec that it speaks of.</summary>
-    [Schema(IntOrString = true)] [JsonNumberHandling(JsonNumberHandling.AllowReadingFromString)] public long? ObservedGeneration { get; init; }
+    [Schema(IntOrString = true)]
+    [JsonNumberHandling(JsonNumberHandling.AllowReadingFromString)]
+    public long? ObservedGeneration { get; init; }
     /// <summary>When it was last looked at.</summary>
     public DateTimeOffset? LastProbeTime { get; init; }
     /// <summary>When the status last changed.</summary>

@@ -24,7 +24,7 @@ public sealed record PeerAuthenticationSpec
 
     /// <summary>Modes of single ports of the workload, by number.</summary>
     [Schema(MinProperties = 1)]
-    [Rule("self.all(key, key.matches('^[0-9]{1,5}$') && 0 < int(key) && int(key) <= 65535)", "portLevelMtls: a port must be a number from 1 to 65535")]
+    [Rule("self.all(key, 0 < int(key) && int(key) <= 65535)", "portLevelMtls: a port must be a number from 1 to 65535")]
     public IReadOnlyDictionary<string, MutualTls>? PortLevelMtls { get; init; }
 }
 

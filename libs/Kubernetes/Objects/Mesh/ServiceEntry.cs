@@ -27,9 +27,9 @@ public sealed record ServiceEntry : KubernetesObject, IResource<ServiceEntry>
 public sealed record ServiceEntrySpec
 {
     /// <summary>Names the entry stands for; a name may begin with "*.".</summary>
-    [Schema(Required = true, MinItems = 1, MaxItems = 256)]
+    [Schema(Required = true, MinItems = 1, MaxItems = 256, ItemMaxLength = 253)]
     [Rule("self != '*'", "hosts: '*' alone is not allowed; name a domain, as in *.example.com", OnItems = true)]
-    [Rule("self.size() <= 253 && self.matches('^([*][.])?[a-zA-Z0-9_]([-a-zA-Z0-9_]*[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([-a-zA-Z0-9_]*[a-zA-Z0-9_])?)*$')",
+    [Rule("self.matches('^([*][.])?[a-zA-Z0-9_]([-a-zA-Z0-9_]*[a-zA-Z0-9_])?([.][a-zA-Z0-9_]([-a-zA-Z0-9_]*[a-zA-Z0-9_])?)*$')",
         "hosts: must be a DNS name, and a '*' may only stand for the first label, as in *.example.com", OnItems = true)]
     [Rule("self.all(a, self.exists_one(b, a == b))", "hosts: a host is listed twice; remove one")]
     public IReadOnlyList<string> Hosts { get; init => field = value ?? []; } = [];
