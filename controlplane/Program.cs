@@ -16,9 +16,10 @@ if (problems.Count > 0)
 }
 
 var clock = TimeProvider.System;
-await using var lines = new MeshLoggerProvider(
-    Console.OpenStandardOutput(), settings.LogsAsJson ? LogLayout.Json : LogLayout.Plain, LogFilter.Parse($"{settings.LogLevel},Microsoft=warn"), clock, "controlplane::");
+var filter = LogFilter.Parse($"{settings.LogLevel},Microsoft=warn");
+await using var lines = new MeshLoggerProvider(Console.OpenStandardOutput(), settings.LogsAsJson ? LogLayout.Json : LogLayout.Plain, filter, clock, "controlplane::");
 using var logs = LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Trace).AddProvider(lines));
+await using var levels = LevelEndpoint.TryStart(filter, logs.CreateLogger("AmbientMesh.ControlPlane"), clock);
 using var stop = new CancellationTokenSource();
 void Stop(PosixSignalContext signal)
 {

@@ -49,6 +49,8 @@ internal sealed record AgentSettings
     public int MonitoringPort { get; init; } = 15014;
     /// <summary>HEALTH_PORT.</summary>
     public int HealthPort { get; init; } = 8000;
+    /// <summary>LOG_FORMAT <c>json</c>: one JSON object a line.</summary>
+    public bool LogsAsJson { get; init; }
     /// <summary>RUST_LOG-like filter: AGENT_LOG_LEVEL.</summary>
     public string LogFilter { get; init; } = "info";
 
@@ -98,6 +100,7 @@ internal sealed record AgentSettings
             ZdsSocket = reader.Text("ZTUNNEL_UDS_ADDRESS", d.ZdsSocket),
             MonitoringPort = reader.Port("MONITORING_PORT", d.MonitoringPort),
             HealthPort = reader.Port("HEALTH_PORT", d.HealthPort),
+            LogsAsJson = reader.Text("LOG_FORMAT", "text") == "json",
             LogFilter = reader.Text("AGENT_LOG_LEVEL", d.LogFilter),
         };
         return (settings, reader.Problems);

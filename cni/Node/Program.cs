@@ -12,8 +12,9 @@ if (problems.Count > 0) return 2;
 // A kernel without IPv6 has no IPv6 traffic to redirect.
 if (!Socket.OSSupportsIPv6) settings = settings with { Redirect = settings.Redirect with { RedirectsIpv6 = false } };
 
-await using var output = new MeshLoggerProvider(Console.OpenStandardOutput(), LogLayout.Plain, filter!, TimeProvider.System, plainPrefix: "cni::");
+await using var output = new MeshLoggerProvider(Console.OpenStandardOutput(), settings.LogsAsJson ? LogLayout.Json : LogLayout.Plain, filter!, TimeProvider.System, plainPrefix: "cni::");
 using var logs = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Trace).AddProvider(output));
+await using var levels = LevelEndpoint.TryStart(filter!, logs.CreateLogger("cni::agent"), TimeProvider.System);
 using var stop = new CancellationTokenSource();
 using var onTerminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 using var onInterrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);

@@ -46,6 +46,10 @@ public sealed partial class DiscoveryMeasures(ResourcePublisher publisher, Contr
         metrics.Converged(queued, last.Waited + last.Took + queued);
     }
 
+    public override void Timed(string typeUrl, TimeSpan made, TimeSpan written) => metrics.Timed(ShortName(typeUrl), made, written);
+
+    public override void SendFailed(Node node, string typeUrl) => metrics.SendFailed(ShortName(typeUrl));
+
     public override void Rejected(Node node, ResourceRejection rejection)
     {
         metrics.Rejected(ShortName(rejection.TypeUrl));

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using AmbientMesh.Telemetry;
 
 namespace AmbientMesh.ControlPlane.Serving;
@@ -20,6 +21,8 @@ public sealed class ControlPlaneMetrics
     private readonly Histogram _debounce;
     private readonly Histogram _snapshot;
     private readonly HistogramFamily _size;
+    private readonly HistogramFamily _pushTime;
+    private readonly Histogram _sendTime;
     private readonly Gauge _services;
     private readonly GaugeFamily _policies;
 
@@ -37,6 +40,11 @@ public sealed class ControlPlaneMetrics
         _debounce = registry.Histogram("pilot_debounce_time", "Time in seconds that the first change of a push waited for others.", TimeBuckets).With();
         _snapshot = registry.Histogram("pilot_pushcontext_init_seconds", "Time in seconds to make a snapshot of what changed.", TimeBuckets).With();
         _size = registry.Histogram("pilot_xds_config_size_bytes", "Bytes of one response.", SizeBuckets, "type");
+        _pushTime = registry.Histogram("pilot_xds_push_time", "Time in seconds to make a response for one client.", TimeBuckets, "type");
+        _sendTime = registry.Histogram("pilot_xds_send_time", "Time in seconds to write a response to one client.", TimeBuckets).With();
+        registry.Gauge("pilot_info", "Version of the control plane.", "version").With(typeof(ControlPlaneMetrics).Assembly.GetName().Version?.ToString(3) ?? "unknown").Set(1);
+        var started = Stopwatch.GetTimestamp();
+        registry.GaugeFrom("istiod_uptime_seconds", "Seconds since this control plane was started.", () => Stopwatch.GetElapsedTime(started).TotalSeconds);
         _services = registry.Gauge("pilot_services", "Services known.");
         _policies = registry.Gauge("ambientmesh_policies", "Policy objects by kind and by what became of them: accepted, partial or refused.", "kind", "outcome");
     }
@@ -52,6 +60,16 @@ public sealed class ControlPlaneMetrics
         _pushes.With(type).Add();
         _size.With(type).Observe(bytes);
     }
+
+    /// <summary>A response took this long to make and to write.</summary>
+    public void Timed(string type, TimeSpan made, TimeSpan written)
+    {
+        _pushTime.With(type).Observe(made.TotalSeconds);
+        _sendTime.Observe(written.TotalSeconds);
+    }
+
+    /// <summary>A response could not be written to a client.</summary>
+    public void SendFailed(string type) => _pushes.With($"{type}_senderr").Add();
 
     /// <summary>A client rejected something of a response.</summary>
     public void Rejected(string type) => _rejections.With(type).Add();

@@ -1,5 +1,6 @@
 using AmbientMesh.ControlPlane.Certificates;
 using AmbientMesh.ControlPlane.Collections;
+using AmbientMesh.ControlPlane.Coverage;
 using AmbientMesh.ControlPlane.Discovery;
 using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.ControlPlane.Settings;
@@ -122,9 +123,13 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             },
             new DiscoveryMeasures(publisher, metrics, clock, discoveryLog)));
 
+        // How much is protected.
+        var coverage = Own(new CoverageWatch(watch, settings.SystemNamespace, settings.CoverageInterval, clock, logs.CreateLogger("AmbientMesh.ControlPlane.Coverage")));
+        CoverageMetrics.Register(Metrics, coverage.RecentReport);
+
         // Ports.
         var debug = new DebugPages(mesh, loop, _discovery, settings.ClusterId);
-        var pages = new HttpPages(() => [.. watch.Pending.Select(kind => $"list of {kind}"), .. Readiness.Pending], Metrics, debug, callers.AuthenticateAsync, settings.SystemNamespace);
+        var pages = new HttpPages(() => [.. watch.Pending.Select(kind => $"list of {kind}"), .. Readiness.Pending], Metrics, debug, coverage, callers.AuthenticateAsync, settings.SystemNamespace);
         Listeners = await MeshListeners.StartAsync(
             settings,
             new MeshServices
@@ -142,7 +147,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         log.LogInformation("listening: http {Http}, discovery {Plaintext}, discovery and CA over TLS {Secure}, monitoring {Monitoring}",
             Listeners.HttpPort, Listeners.PlaintextGrpcPort, Listeners.SecureGrpcPort, Listeners.MonitoringPort);
 
-        _running = RunAsync([loop.RunAsync, feed.RunAsync, watch.RunAsync, Authority.RunAsync, duties.RunAsync]);
+        _running = RunAsync([loop.RunAsync, feed.RunAsync, watch.RunAsync, Authority.RunAsync, duties.RunAsync, coverage.RunAsync]);
     }
 
     /// <summary>Ends streams so that clients come back elsewhere at once, closes the ports, gives the lease back.</summary>

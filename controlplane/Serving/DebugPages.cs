@@ -24,6 +24,7 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         ("config_dump", "resources served; ?type=address, workload, service or authorization, ?name= for one"),
         ("origins", "the Kubernetes objects that made a resource: kind, namespace, name, generation; ?name= for one, repeatable"),
         ("collectionz", "size of each collection"),
+        ("coverage", "how much of the mesh is protected: pods, gaps and why, traffic by mutual TLS and plaintext; ?limit= pairs, ?refresh asks every node now"),
     ];
 
     /// <summary>The page as JSON; null when there is no such page or type.</summary>

@@ -77,6 +77,9 @@ public sealed record ControlPlaneSettings
     /// <summary>CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE: bits.</summary>
     public int SelfSignedKeyBits { get; init; } = 2048;
 
+    /// <summary>COVERAGE_INTERVAL: how often every node is asked what it protects; 0 never.</summary>
+    public TimeSpan CoverageInterval { get; init; } = TimeSpan.FromSeconds(30);
+
     /// <summary>LOG_FORMAT <c>json</c>.</summary>
     public bool LogsAsJson { get; init; }
     /// <summary>LOG_LEVEL, or <c>--log_output_level</c> as in <c>default:info</c>: error, warn, info, debug or trace.</summary>
@@ -93,6 +96,7 @@ public sealed record ControlPlaneSettings
             yield return $"DEFAULT_WORKLOAD_CERT_TTL ({DefaultCertificateLifetime}) must be above 0 and not exceed MAX_WORKLOAD_CERT_TTL ({MaxCertificateLifetime}).";
         if (AllocatedIpv4.BaseAddress.AddressFamily != AddressFamily.InterNetwork || AllocatedIpv4.PrefixLength > 30) yield return $"PILOT_IP_AUTOALLOCATE_IPV4_PREFIX is {AllocatedIpv4}; expected an IPv4 range of at least four addresses.";
         if (AllocatedIpv6.BaseAddress.AddressFamily != AddressFamily.InterNetworkV6 || AllocatedIpv6.PrefixLength > 126) yield return $"PILOT_IP_AUTOALLOCATE_IPV6_PREFIX is {AllocatedIpv6}; expected an IPv6 range of at least four addresses.";
+        if (CoverageInterval != TimeSpan.Zero && CoverageInterval < TimeSpan.FromSeconds(1)) yield return $"COVERAGE_INTERVAL is {CoverageInterval}; expected 0 for never, or at least 1s.";
         if (SelfSignedKeyBits is < 2048 or > 8192) yield return $"CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE is {SelfSignedKeyBits}; expected 2048 to 8192 bits.";
         if (TokenAudiences.Count == 0) yield return "TOKEN_AUDIENCES is empty; without an audience any token of the cluster would be accepted.";
         foreach (var account in TrustedNodeAccounts)

@@ -62,6 +62,7 @@ internal sealed class SettingsReader
         PluggedCaFolder = Text("ROOT_CA_DIR", _default.PluggedCaFolder),
         CustomHosts = List("ISTIOD_CUSTOM_HOST", _default.CustomHosts),
         SelfSignedKeyBits = (int)Number("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE", _default.SelfSignedKeyBits),
+        CoverageInterval = Duration("COVERAGE_INTERVAL", _default.CoverageInterval),
         LogsAsJson = Chosen(("LOG_FORMAT", Text("LOG_FORMAT", "text")), "text", "json") == "json",
         LogLevel = Chosen(LevelFlag() is { } level ? ("--log_output_level", level) : ("LOG_LEVEL", Text("LOG_LEVEL", _default.LogLevel)), "error", "warn", "info", "debug", "trace"),
     };

@@ -1,4 +1,4 @@
-using System.IO.Compression;
+using System.Text;
 
 namespace AmbientMesh.Telemetry;
 
@@ -17,7 +17,7 @@ public static class StandardEndpoints
 
         """;
 
-    /// <summary><c>/metrics</c> and <c>/stats/prometheus</c>, any method; 404 elsewhere. OpenMetrics text, gzip when asked for.</summary>
+    /// <summary><c>/metrics</c> and <c>/stats/prometheus</c>, any method; 404 elsewhere. OpenMetrics text, compressed as asked for.</summary>
     public static HttpEndpointResponse Metrics(HttpEndpointRequest request, MetricRegistry registry, MetricFormat format = MetricFormat.OpenMetrics)
     {
         if (request.Path is not ("/metrics" or "/stats/prometheus")) return HttpEndpointResponse.NotFound;
@@ -25,9 +25,9 @@ public static class StandardEndpoints
         var type = format == MetricFormat.Prometheus ? MetricExposition.PrometheusContentType
             : accept.Contains("application/openmetrics-text", StringComparison.OrdinalIgnoreCase) ? MetricExposition.OpenMetricsContentType
             : MetricExposition.PlainContentType;
-        var response = HttpEndpointResponse.Text(200, MetricExposition.Write(registry, format), type) with { Headers = [("vary", "accept-encoding")] };
-        var wantsGzip = request.Headers.GetValueOrDefault("accept-encoding", "").Split(',').Any(e => e.Trim().Equals("gzip", StringComparison.OrdinalIgnoreCase));
-        return wantsGzip ? Gzip(response) : response;
+        var (body, encoding) = BodyEncoding.Encode(Encoding.UTF8.GetBytes(MetricExposition.Write(registry, format)), request.Headers.GetValueOrDefault("accept-encoding"));
+        (string, string)[] headers = encoding is null ? [("vary", "accept-encoding")] : [("content-encoding", encoding), ("vary", "accept-encoding")];
+        return new HttpEndpointResponse(200, type, body) { Headers = headers };
     }
 
     /// <summary><c>GET /healthz/ready</c>: 200 <c>ready</c>, or 500 naming what is pending.</summary>
@@ -50,12 +50,5 @@ public static class StandardEndpoints
         if (!string.IsNullOrEmpty(level) && !filter.TryChange(level, out var problem))
             return HttpEndpointResponse.Text(400, $"Invalid level provided: {problem}\n" + LoggingUsage);
         return HttpEndpointResponse.Text(200, $"current log level is {filter}\n");
-    }
-
-    private static HttpEndpointResponse Gzip(HttpEndpointResponse response)
-    {
-        using var compressed = new MemoryStream();
-        using (var gzip = new GZipStream(compressed, CompressionLevel.Fastest, leaveOpen: true)) gzip.Write(response.Body.Span);
-        return response with { Body = compressed.ToArray(), Headers = [("content-encoding", "gzip"), .. response.Headers] };
     }
 }

@@ -177,7 +177,10 @@ public sealed record MeshCoverage
     /// <summary>Since <see cref="TrafficSince"/>.</summary>
     public required Traffic Traffic { get; init; }
 
-    /// <summary>Since when this replica counts.</summary>
+    /// <summary>The part of it between workloads that the mesh knows: without what enters or leaves the cluster.</summary>
+    public Traffic BetweenWorkloads { get; init; } = new();
+
+    /// <summary>When the oldest ztunnel counted was started.</summary>
     public DateTimeOffset TrafficSince { get; init; }
 
     /// <summary>Of the last hour at most.</summary>

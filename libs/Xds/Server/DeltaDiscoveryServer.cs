@@ -35,6 +35,12 @@ public class DiscoveryObserver
     public virtual void ClientConnected(Node node) { }
     public virtual void ClientDisconnected(Node node) { }
     public virtual void Sent(Node node, DeltaDiscoveryResponse response) { }
+
+    /// <summary>A response was made and written, in this time each.</summary>
+    public virtual void Timed(string typeUrl, TimeSpan made, TimeSpan written) { }
+
+    /// <summary>A response could not be written; the stream ends.</summary>
+    public virtual void SendFailed(Node node, string typeUrl) { }
     public virtual void Acknowledged(Node node, string typeUrl) { }
     public virtual void Rejected(Node node, ResourceRejection rejection) { }
 }
@@ -144,12 +150,30 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
         while (true)
         {
             await client.WokenAsync(cancellationToken);
+            var began = _options.Clock.GetTimestamp();
             foreach (var response in client.Due())
             {
-                await stream.WriteAsync(response, cancellationToken);
+                var made = _options.Clock.GetTimestamp();
+                await WriteAsync(stream, client, response, cancellationToken);
+                var written = _options.Clock.GetTimestamp();
                 client.Sent(response.TypeUrl, _options.Clock.GetUtcNow());
                 _observer.Sent(client.Node, response);
+                _observer.Timed(response.TypeUrl, _options.Clock.GetElapsedTime(began, made), _options.Clock.GetElapsedTime(made, written));
+                began = _options.Clock.GetTimestamp();
             }
+        }
+    }
+
+    private async Task WriteAsync(RpcServerStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> stream, Connected client, DeltaDiscoveryResponse response, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await stream.WriteAsync(response, cancellationToken);
+        }
+        catch (Exception e) when (e is RpcException or IOException)
+        {
+            _observer.SendFailed(client.Node, response.TypeUrl);
+            throw;
         }
     }
 

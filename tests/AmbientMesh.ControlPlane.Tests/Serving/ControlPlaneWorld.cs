@@ -32,6 +32,7 @@ internal sealed class ControlPlaneWorld : IAsyncDisposable
         SecureGrpc = new ListenAddress("127.0.0.1", 0),
         Monitoring = new ListenAddress("127.0.0.1", 0),
         DebounceQuiet = TimeSpan.FromMilliseconds(20),
+        CoverageInterval = TimeSpan.Zero,   // the addresses of the sample pods are nobody's
         MaxStreamsPerSecond = 1000,
         PluggedCaFolder = "/nonexistent",
         TrustedNodeAccounts = ["istio-system/ztunnel"],
