@@ -31,12 +31,14 @@ public sealed class HboneClientConnection : HboneConnection
 {
     private readonly TaskCompletionSource _settings = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly int _maxStreams;
+    private readonly AbuseBudget _interim;
     private int _nextId = 1;
     private int _reserved;   // streams being opened or open, under the writer's gate
     private int _lastAllowed = int.MaxValue;
 
     private HboneClientConnection(ITransport transport, HboneOptions options, TlsPeer? peer, TimeProvider? clock, int maxStreams)
-        : base(transport, options, peer, clock, isServer: false) => _maxStreams = maxStreams;
+        : base(transport, options, peer, clock, isServer: false) =>
+        (_maxStreams, _interim) = (maxStreams, new AbuseBudget("interim answers", burst: 100, perSecond: 10, Clock));
 
     /// <summary>Begins to speak on a transport whose TLS handshake is done. Owns the transport.</summary>
     /// <param name="maxStreams">Streams this connection carries at most; the peer's own limit holds as well once it is known, and until then one.</param>
@@ -143,7 +145,12 @@ public sealed class HboneClientConnection : HboneConnection
             ResetLocally(stream, ErrorCode.ProtocolError);
             return;
         }
-        if (status is >= 100 and < 200 && !endStream) return;   // interim answers say nothing
+        if (status is >= 100 and < 200)
+        {
+            _interim.Spend();   // they say nothing, and one that ends the stream is malformed (RFC 9113 §8.1)
+            if (endStream) ResetLocally(stream, ErrorCode.ProtocolError);
+            return;
+        }
         if (status == 200)
         {
             stream.Connecting.TrySetResult(new ConnectOutcome.Established(stream, [.. fields.Where(f => !f.Name.StartsWith(':'))]));

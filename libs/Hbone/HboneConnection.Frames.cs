@@ -8,12 +8,15 @@ public abstract partial class HboneConnection
     /// <summary>What each received frame does. Runs on the reader thread alone.</summary>
     private sealed class InputState : IFrameHandler
     {
+        private const int CrumbBytes = 1024;
+
         private readonly HboneConnection _tunnel;
         private readonly FrameReader _frames;
         private readonly HpackDecoder _headers;
         private readonly AbuseBudget _resets;
         private readonly AbuseBudget _idleFrames;
         private readonly AbuseBudget _settings;
+        private readonly AbuseBudget _crumbs;
         private readonly List<HeaderField> _fields = [];
         private StreamQueue _touched;
         private HboneStream? _data;        // stream of the DATA frame under way; null when its bytes go nowhere
@@ -29,7 +32,8 @@ public abstract partial class HboneConnection
             _frames = new FrameReader(this, tunnel.Options.MaxFrameBytes, Math.Max(tunnel.MaxHeaderListBytes, 16 * 1024));
             _headers = new HpackDecoder(tunnel.MaxHeaderListBytes);
             _resets = new AbuseBudget("streams reset before they carried data", burst: 1000, perSecond: 200, clock);
-            _idleFrames = new AbuseBudget("frames without effect (empty DATA, PING, PRIORITY)", burst: 1000, perSecond: 200, clock);
+            _idleFrames = new AbuseBudget("frames without effect (empty DATA, PING, PRIORITY, GOAWAY, unknown ones)", burst: 1000, perSecond: 200, clock);
+            _crumbs = new AbuseBudget("WINDOW_UPDATE frames by a few bytes", burst: 10_000, perSecond: 2000, clock);
             _settings = new AbuseBudget("SETTINGS frames", burst: 100, perSecond: 10, clock);
             _prefaceSeen = tunnel.IsServer ? 0 : FrameWriter.Preface.Length;
         }
@@ -87,6 +91,7 @@ public abstract partial class HboneConnection
             }
             if (_data.RemoteDone) StreamError(_data, ErrorCode.StreamClosed);
             else if (!_data.TakeWindow(flowBytes)) StreamError(_data, ErrorCode.FlowControlError);
+            else if (_data.AwaitsAnswer && _data.EarlyBytes > _tunnel.Options.MaxEarlyBytes) StreamError(_data, ErrorCode.EnhanceYourCalm);
         }
 
         public void OnDataBytes(Block block, int offset, int count)
@@ -107,7 +112,6 @@ public abstract partial class HboneConnection
 
         public void OnHeaderBlockOpen(bool open)
         {
-            if (!_tunnel.IsServer) return;
             if (open) _tunnel.ExpectHeaders();
             else _tunnel.HeadersCame();
         }
@@ -158,6 +162,7 @@ public abstract partial class HboneConnection
         public void OnSettingsAck()
         {
             if (_tunnel._settingsSent != 0) _tunnel.NoteRoundTrip(_tunnel._settingsSent);
+            else _idleFrames.Spend();
             _tunnel._settingsSent = 0;
         }
 
@@ -169,14 +174,22 @@ public abstract partial class HboneConnection
                 _tunnel.Writer.Ping(payload, ack: true);
                 return;
             }
-            if (payload == KeepAlive.Payload) _tunnel._keepAlive.Answered();
-            else _tunnel.OnPong(payload);
+            if (payload == KeepAlive.Payload && _tunnel._keepAlive.Answered()) return;
+            _idleFrames.Spend();
+            _tunnel.OnPong(payload);
         }
 
-        public void OnGoAway(int lastStreamId, ErrorCode code, string debug) => _tunnel.OnGoAway(lastStreamId, code, debug);
+        public void OnGoAway(int lastStreamId, ErrorCode code, string debug)
+        {
+            _idleFrames.Spend();
+            _tunnel.OnGoAway(lastStreamId, code, debug);
+        }
+
+        public void OnUnknown() => _idleFrames.Spend();
 
         public void OnWindowUpdate(int streamId, int increment)
         {
+            if (increment < CrumbBytes) _crumbs.Spend();
             if (streamId == 0)
             {
                 if (increment == 0) throw new ConnectionErrorException(ErrorCode.ProtocolError, "WINDOW_UPDATE by 0");

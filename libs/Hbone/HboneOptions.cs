@@ -21,6 +21,8 @@ public sealed record HboneOptions
     public TimeSpan PingTimeout { get; init; } = TimeSpan.FromSeconds(20);
     /// <summary>How long the peer may take for its preface, and for one header block from first to last frame (T-09).</summary>
     public TimeSpan HeaderTimeout { get; init; } = TimeSpan.FromSeconds(5);
+    /// <summary>Bytes kept for a request that is not answered yet; a client that sends more before it knows has its stream reset (T-13).</summary>
+    public int MaxEarlyBytes { get; init; } = 64 << 10;
     /// <summary>Whether readers and writers of streams continue on the connection's own thread. Right for relays, which never block; switch it off when
     /// code of unknown duration reads streams.</summary>
     public bool InlineContinuations { get; init; } = true;
@@ -31,6 +33,7 @@ public sealed record HboneOptions
         if (StreamWindowBytes is < 65535 or > 16 << 20) yield return $"StreamWindowBytes is {StreamWindowBytes}; expected 65535 to {16 << 20}.";
         if (ConnectionWindowBytes is < 65535 or > 1 << 30) yield return $"ConnectionWindowBytes is {ConnectionWindowBytes}; expected 65535 to {1 << 30}.";
         if (MaxFrameBytes is < 16384 or > 0xff_ffff) yield return $"MaxFrameBytes is {MaxFrameBytes}; expected 16384 to {0xff_ffff}.";
+        if (MaxEarlyBytes is < 0 or > 16 << 20) yield return $"MaxEarlyBytes is {MaxEarlyBytes}; expected 0 to {16 << 20}.";
         if (MaxConcurrentStreams < 1) yield return $"MaxConcurrentStreams is {MaxConcurrentStreams}; expected at least 1.";
         if (MaxHeaderListBytes is < 1024 or > 1 << 20) yield return $"MaxHeaderListBytes is {MaxHeaderListBytes}; expected 1024 to {1 << 20}.";
     }

@@ -72,6 +72,7 @@ public sealed class HboneRequest
     private void Answer(int status, ReadOnlySpan<HeaderField> headers, bool endStream)
     {
         if (Interlocked.Exchange(ref _answered, 1) != 0) throw new InvalidOperationException("The request was answered before.");
+        _stream.AwaitsAnswer = false;
         if (_stream.IsReset) return;
         _connection.Writer.Headers(_stream, [new HeaderField(":status", StatusText(status)), .. headers], endStream);
     }

@@ -73,8 +73,9 @@ public sealed class HboneServerConnection : HboneConnection
     {
         if (stream is not null)
         {
-            // A connected stream carries DATA only (RFC 9113 §8.5); trailers end other requests, which are refused anyway.
             _refused.Spend();
+            // Trailers end other requests, which are refused anyway; a connected stream carries DATA only (RFC 9113 §8.1, §8.5).
+            if (stream.TakesTrailers && endStream && !stream.RemoteDone && verdict == HpackVerdict.Ok && !fields.Exists(f => f.Name.StartsWith(':'))) return;
             ResetLocally(stream, stream.RemoteDone ? ErrorCode.StreamClosed : ErrorCode.ProtocolError);
             return;
         }
@@ -89,7 +90,7 @@ public sealed class HboneServerConnection : HboneConnection
 
     private void Open(int streamId, RequestHeaders headers, bool endStream)
     {
-        var stream = new HboneStream(this, Options.StreamWindowBytes) { Id = streamId };
+        var stream = new HboneStream(this, Options.StreamWindowBytes) { Id = streamId, AwaitsAnswer = true, TakesTrailers = headers.Method != "CONNECT" };
         lock (Writer.Gate) stream.SendWindow = Writer.Peer.InitialWindowSize;
         if (!TryAdd(stream)) return;
         if (endStream)

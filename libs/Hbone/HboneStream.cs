@@ -53,6 +53,13 @@ public sealed class HboneStream : ILendingTransport
     internal TaskCompletionSource<ConnectOutcome>? Connecting { get; init; }
     internal bool CarriedData { get; private set; }
 
+    /// <summary>At the server end, until the request is answered.</summary>
+    internal bool AwaitsAnswer { get; set; }
+    internal int EarlyBytes { get; private set; }
+
+    /// <summary>At the server end: a request other than CONNECT.</summary>
+    internal bool TakesTrailers { get; init; }
+
     internal ref StreamLink Link(QueueKind kind) => ref _links[(int)kind];
 
     /// <inheritdoc/>
@@ -193,6 +200,7 @@ public sealed class HboneStream : ILendingTransport
     internal bool TakeWindow(int flowBytes)
     {
         if (flowBytes > 0) CarriedData = true;
+        if (AwaitsAnswer) EarlyBytes += flowBytes;
         return _received.TakeWindow(flowBytes);
     }
 

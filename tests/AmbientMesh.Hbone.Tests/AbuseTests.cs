@@ -86,17 +86,29 @@ public class AbuseTests
     [InlineData("PING")]
     [InlineData("SETTINGS")]
     [InlineData("PRIORITY")]
+    [InlineData("HEADERS")]
+    [InlineData("SETTINGS acknowledgement")]
+    [InlineData("PING acknowledgement")]
+    [InlineData("GOAWAY")]
+    [InlineData("WINDOW_UPDATE")]
+    [InlineData("unknown")]
     [Scenario("T-05")]
     public Task A_flood_of_frames_without_effect_ends_the_tunnel(string kind) => EndsCalmlyAsync(async peer =>
     {
         await peer.ConnectAsync(1);
-        while (true)
+        for (var stream = 3; ; stream += 2)
         {
             await (kind switch
             {
                 "DATA" => peer.FrameAsync(FrameType.Data, FrameFlags.None, 1),
                 "PING" => peer.PingAsync(),
                 "SETTINGS" => peer.SettingsAsync(),
+                "HEADERS" => peer.FrameAsync(FrameType.Headers, FrameFlags.EndHeaders, stream),
+                "SETTINGS acknowledgement" => peer.FrameAsync(FrameType.Settings, FrameFlags.Ack, 0),
+                "PING acknowledgement" => peer.PingAsync(flags: FrameFlags.Ack),
+                "GOAWAY" => peer.FrameAsync(FrameType.GoAway, FrameFlags.None, 0, new byte[8]),
+                "WINDOW_UPDATE" => peer.WindowUpdateAsync(0, 1),
+                "unknown" => peer.FrameAsync((FrameType)0xfe, FrameFlags.None, 0),
                 _ => peer.FrameAsync(FrameType.Priority, FrameFlags.None, 1, new byte[5]),
             });
         }

@@ -32,6 +32,7 @@ public class FrameReaderTests
         public void OnGoAway(int lastStreamId, ErrorCode code, string debug) => _lines.Add($"goaway {lastStreamId} {code} {debug}");
         public void OnWindowUpdate(int streamId, int increment) => _lines.Add($"window {streamId} {increment}");
         public void OnHeaderBlockOpen(bool open) { }
+        public void OnUnknown() { }
         public void Failed(ConnectionErrorException e) => _lines.Add($"{e.Code}: {e.Message}");
     }
 

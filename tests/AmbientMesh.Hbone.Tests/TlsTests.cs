@@ -112,6 +112,72 @@ public abstract class TlsTests(TlsEngine engine)
         });
     }
 
+    /// <summary>TLS 1.3 has no renegotiation; where nothing is resumed no byte can come early either.</summary>
+    [Fact]
+    [Scenario("T-25")]
+    public async Task A_client_that_would_resume_gets_a_whole_handshake_again()
+    {
+        var options = new SslClientAuthenticationOptions
+        {
+            TargetHost = "x",
+            RemoteCertificateValidationCallback = Anyone,
+            ClientCertificateContext = _mesh.Credentials("client").Svid.CertificateContext,
+            ApplicationProtocols = [SslApplicationProtocol.Http2],
+            AllowTlsResume = true,
+        };
+        var credentials = _mesh.Credentials("server");
+        var first = await HandshakeBytesAsync(options, credentials);
+        var second = await HandshakeBytesAsync(options, credentials);
+        Assert.InRange(second.Handshake, first.Handshake - 20, first.Handshake + 20);   // with the server's certificate; signatures differ by a byte or two
+        if (engine == TlsEngine.OpenSsl) Assert.Equal(5 + 1 + 1 + 16, first.Afterwards);   // a record with one byte, and no ticket before it
+    }
+
+    /// <summary>Bytes the server sends for the handshake, and from its end until one byte of data has come.</summary>
+    private async Task<(int Handshake, int Afterwards)> HandshakeBytesAsync(SslClientAuthenticationOptions options, TlsCredentials credentials)
+    {
+        var (c, s) = await Loopback.SocketsAsync();
+        var accepting = TlsHandshake.AcceptAsync(engine, new SocketTransport(s), credentials, Patience.Token);
+        await using var wire = new CountingStream(new System.Net.Sockets.NetworkStream(c, ownsSocket: true));
+        await using var client = new SslStream(wire);
+        await client.AuthenticateAsClientAsync(options, Patience.Token);
+        await using var server = await Patience.Within(accepting);
+        var handshake = wire.Received;
+        await server.WriteAsync(new byte[] { 42 }, Patience.Token);
+        Assert.Equal(1, await client.ReadAsync(new byte[10], Patience.Token));
+        return (handshake, wire.Received - handshake);
+    }
+
+    private sealed class CountingStream(Stream inner) : Stream
+    {
+        public int Received { get; private set; }
+        public override bool CanRead => true;
+        public override bool CanSeek => false;
+        public override bool CanWrite => true;
+        public override long Length => throw new NotSupportedException();
+        public override long Position { get => throw new NotSupportedException(); set => throw new NotSupportedException(); }
+
+        public override async ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+        {
+            var count = await inner.ReadAsync(buffer, cancellationToken);
+            Received += count;
+            return count;
+        }
+
+        public override ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => inner.WriteAsync(buffer, cancellationToken);
+        public override void Flush() => inner.Flush();
+        public override Task FlushAsync(CancellationToken cancellationToken) => inner.FlushAsync(cancellationToken);
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+        public override void SetLength(long value) => throw new NotSupportedException();
+        public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        protected override void Dispose(bool disposing)
+        {
+            if (disposing) inner.Dispose();
+            base.Dispose(disposing);
+        }
+    }
+
     [Fact]
     public async Task A_client_without_alpn_is_served_as_recorded()
     {

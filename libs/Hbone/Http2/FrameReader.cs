@@ -21,6 +21,8 @@ internal interface IFrameHandler
     void OnWindowUpdate(int streamId, int increment);
     /// <summary>A header block was begun and did not end in its HEADERS frame, or it did after all.</summary>
     void OnHeaderBlockOpen(bool open);
+    /// <summary>A frame of an unknown type begins; its payload is passed over.</summary>
+    void OnUnknown();
 }
 
 /// <summary>Cuts a byte stream into frames and checks what can be checked without connection state (RFC 9113 §4 and §6). DATA is handed on piece by
@@ -142,7 +144,8 @@ internal sealed class FrameReader(IFrameHandler handler, int maxFrameSize, int m
             case FrameType.WindowUpdate:
                 return RequireLength(frame, 4);
             default:
-                return Phase.Skip;   // unknown types are ignored (§5.5)
+                handler.OnUnknown();
+                return Phase.Skip;   // ignored (§5.5)
         }
     }
 

@@ -24,13 +24,15 @@ internal sealed class KeepAlive : IDisposable
         _timer = clock.CreateTimer(static s => ((KeepAlive)s!).Fire(), this, interval, Timeout.InfiniteTimeSpan);
     }
 
-    public void Answered()
+    /// <summary>Takes an answer; false when none was awaited.</summary>
+    public bool Answered()
     {
         lock (_gate)
         {
-            if (_disposed || !_waiting) return;
+            if (_disposed || !_waiting) return false;
             _waiting = false;
             _timer.Change(_interval, Timeout.InfiniteTimeSpan);
+            return true;
         }
     }
 

@@ -285,6 +285,7 @@ public sealed class Http2FramesTarget : FuzzTarget
         public void OnGoAway(int lastStreamId, ErrorCode code, string debug) => Add($"goaway {lastStreamId} {code} {debug}");
         public void OnWindowUpdate(int streamId, int increment) => Add($"window {streamId} {increment}");
         public void OnHeaderBlockOpen(bool open) { }   // timing only
+        public void OnUnknown() => Add("unknown");
     }
 }
 
