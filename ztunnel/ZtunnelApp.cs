@@ -189,7 +189,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         var coverage = new CoveragePage(_settings.NodeName, _services.Metrics, Pods, CountBytes, _clock);
         coverage.Register(Metrics);
         var pages = new AdminPages(new ConfigDump(_settings, _services, Pods, Version),
-            new ConnectionsPage(() => Contexts().Select(pod => pod.Connections), _services.Reports.Ended, _clock), coverage, new ExplainPage(_services, Pods, Version), levels, () => _shutdownAsked.TrySetResult());
+            new ConnectionsPage(() => Contexts().Select(pod => pod.Connections), _services.Reports.Ended, _clock), coverage, new ExplainPage(_services, () => Pods.Pods.Select(p => (p.Pod.Info, p.Proxy is not null)), Version), levels, () => _shutdownAsked.TrySetResult());
         Open("readiness", HttpEndpoint.Wildcard(_settings.ReadinessPort, ipv6), request => StandardEndpoints.Ready(request, Readiness));
         Open("admin", HttpEndpoint.Localhost(_settings.AdminPort, ipv6), pages.Answer);
         Open("stats", HttpEndpoint.Wildcard(_settings.StatsPort, ipv6), request =>

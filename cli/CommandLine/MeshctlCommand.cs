@@ -1,6 +1,8 @@
 using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
+using AmbientMesh.Cli.Coverage;
+using AmbientMesh.Cli.Explain;
 using AmbientMesh.Cli.Status;
 using AmbientMesh.Cli.ZtunnelConfig;
 using AmbientMesh.Kubernetes;
@@ -35,9 +37,11 @@ public static class MeshctlCommand
         var examples = new Examples();
         root.Subcommands.Add(VersionCommand.Build(common, surroundings, examples));
         root.Subcommands.Add(StatusCommand.Build(common, surroundings, examples));
+        root.Subcommands.Add(ExplainCommand.Build(common, surroundings, examples));
+        root.Subcommands.Add(CoverageCommand.Build(common, surroundings, examples));
         root.Subcommands.Add(ZtunnelConfigCommand.Build(common, surroundings, examples));
         root.Subcommands.Add(CompletionCommand.Build(surroundings, examples));
-        examples.AddTo(root, "meshctl status", "meshctl ztunnel-config workloads --node node-1", "meshctl version -o json");
+        examples.AddTo(root, "meshctl status", "meshctl explain --from shop/client-7f9c --to server.shop:80", "meshctl coverage", "meshctl ztunnel-config workloads --node node-1", "meshctl version -o json");
         if (root.Options.OfType<HelpOption>().FirstOrDefault() is { Action: HelpAction plain } help) help.Action = new HelpWithExamples(plain, examples);
         return root;
     }

@@ -56,6 +56,11 @@ internal static class StatusCommand
             foreach (var problem in a.Problems) output.WriteLine($"{a.Pod.Key.Name}: {problem}");
             foreach (var (pod, reason) in a.NotEnrolled) output.WriteLine($"{pod} should be enrolled and is not: {reason}");
         }
+        if (Coverage.CoverageCommand.Line(status.Coverage) is { } coverage)
+        {
+            output.WriteLine();
+            output.WriteLine($"Coverage: {coverage}");
+        }
         foreach (var problem in status.Problems) output.WriteLine($"Not asked: {problem}");
     }
 

@@ -1,6 +1,4 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
-using AmbientMesh.Cli.CommandLine;
 using AmbientMesh.Cli.Reaching;
 using AmbientMesh.Kubernetes;
 
@@ -13,7 +11,7 @@ internal static class StatusReading
     {
         var pods = await cluster.PodsAsync(cancellationToken);
         var versions = PartVersions.ReadAsync(cluster, pods, cancellationToken);
-        var syncs = Task.WhenAll(pods.ControlPlanes.Where(IsRunning).Select(pod => SyncAsync(cluster, pod, cancellationToken)));
+        var syncs = SyncReading.ClientsAsync(cluster, pods, cancellationToken);
         var agents = Task.WhenAll(pods.Agents.Select(pod => AgentAsync(cluster, pod, cancellationToken)));
         var coverage = CoverageAsync(cluster, pods, cancellationToken);
         var workloads = await WorkloadsAsync(cluster, cancellationToken);
@@ -23,7 +21,7 @@ internal static class StatusReading
         string[] problems = [.. known.Values.Select(v => v.Problem).Concat(answers.Select(a => a.Problem)).Concat((await agents).Select(a => a.Problem)).OfType<string>().Distinct()];
         return new MeshStatus(
             [.. workloads.Select(w => w with { Versions = VersionsOf(w, pods, known) })],
-            [.. pods.Ztunnels.Select(pod => Ztunnel(pod, known[pod.Key.Name].Version, [.. clients[$"{pod.Key.Name}.{pod.Metadata.Namespace}"]]))],
+            [.. pods.Ztunnels.Select(pod => SyncReading.Status(pod, known[pod.Key.Name].Version, clients))],
             [.. (await agents).Select(a => a.Answer).OfType<AgentStatus>().Select(a => a with { Version = known[a.Pod.Key.Name].Version })],
             await coverage, problems);
     }
@@ -51,29 +49,6 @@ internal static class StatusReading
         ];
     }
 
-    /// <summary>A client as one replica's /debug/syncz tells it.</summary>
-    private sealed record Client(string ControlPlane, string Proxy, string? Cluster, DateTimeOffset? ConnectedAt, IReadOnlyList<TypeSync> Types);
-
-    private static Task<Asked<IReadOnlyList<Client>>> SyncAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) => PartClient.TryAsync<IReadOnlyList<Client>>(async () =>
-    {
-        var page = await cluster.Parts.JsonAsync(pod, PartClient.ControlPlaneDebug, "/debug/syncz", cancellationToken);
-        if (page is not JsonArray clients) throw new MeshctlException($"The control plane {pod.Key.Name} answered /debug/syncz with something that is no list.");
-        return [.. clients.OfType<JsonObject>().Select(client => new Client(
-            pod.Key.Name, (string?)client["proxy"] ?? "", (string?)client["cluster_id"], Time(client["connected_at"]),
-            [.. ((client["types"] as JsonObject) ?? []).Where(t => t.Value is JsonObject).Select(t => Type(t.Key, (JsonObject)t.Value!))]))];
-    });
-
-    private static TypeSync Type(string url, JsonObject type) => new(
-        url, (bool?)type["synced"] ?? false, (string?)type["nonce_sent"] ?? "", (string?)type["nonce_acked"] ?? "", Time(type["last_push"]),
-        [.. ((type["rejected"] as JsonObject) ?? []).Select(r => (r.Key, (string?)r.Value ?? ""))]);
-
-    private static ZtunnelStatus Ztunnel(Pod pod, string? version, IReadOnlyList<Client> clients)
-    {
-        // After a reconnect an old stream may linger at another replica: the newest counts.
-        var client = clients.OrderBy(c => c.ConnectedAt ?? DateTimeOffset.MinValue).LastOrDefault();
-        return new ZtunnelStatus(pod, version, client?.ControlPlane, client?.Cluster, client?.ConnectedAt, client?.Types ?? []);
-    }
-
     private static Task<Asked<AgentStatus>> AgentAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) => PartClient.TryAsync(async () =>
     {
         if (!IsRunning(pod)) return new AgentStatus(pod, null, false, 0, 0, [], null, [$"the pod is {pod.Status.Phase}"]);
@@ -81,7 +56,7 @@ internal static class StatusReading
         return new AgentStatus(
             pod, null, (bool?)status["ready"] ?? false, (int?)status["ztunnels"] ?? 0, (status["enrolled"] as JsonArray)?.Count ?? 0,
             [.. ((status["notEnrolled"] as JsonArray) ?? []).OfType<JsonObject>().Select(p => ($"{p["namespace"]}/{p["name"]}", (string?)p["reason"] ?? ""))],
-            Time(status["lastVerification"]), [.. ((status["problems"] as JsonArray) ?? []).Select(p => (string?)p ?? "")]);
+            SyncReading.Time(status["lastVerification"]), [.. ((status["problems"] as JsonArray) ?? []).Select(p => (string?)p ?? "")]);
     });
 
     // Not every control plane has the page; its absence is no problem of the mesh.
@@ -90,7 +65,4 @@ internal static class StatusReading
         if (pods.ControlPlanes.FirstOrDefault(p => p.Is("Ready")) is not { } pod) return null;
         return (await PartClient.TryAsync(() => cluster.Parts.JsonAsync(pod, PartClient.ControlPlaneDebug, "/debug/coverage", cancellationToken))).Answer;
     }
-
-    private static DateTimeOffset? Time(JsonNode? node) =>
-        DateTimeOffset.TryParse((string?)node, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
 }

@@ -15,6 +15,7 @@ internal sealed class FakeMesh : IAsyncDisposable, IPodRuntime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("meshctl-").FullName;
     private readonly ConcurrentDictionary<(string Pod, int Port), HttpEndpoint> _ports = new();
+    private readonly ConcurrentBag<HttpEndpoint> _opened = [];
 
     private ApiServer Server { get; } = new(new ApiServerOptions(), TimeProvider.System);
     public KubernetesClient Client { get; private set; } = null!;
@@ -64,9 +65,52 @@ internal sealed class FakeMesh : IAsyncDisposable, IPodRuntime
     }
 
     /// <summary>Answers of a port: the path with its query gives the body, null is 404.</summary>
-    public void Serve(string pod, int port, Func<string, string?> answer) =>
-        _ports[(pod, port)] = HttpEndpoint.Start("fake", HttpEndpoint.Localhost(0, false), (request, _) =>
+    public void Serve(string pod, int port, Func<string, string?> answer)
+    {
+        var endpoint = HttpEndpoint.Start("fake", HttpEndpoint.Localhost(0, false), (request, _) =>
             ValueTask.FromResult(answer(request.Query.Length > 0 ? $"{request.Path}?{request.Query}" : request.Path) is { } body ? HttpEndpointResponse.Text(200, body) : HttpEndpointResponse.NotFound), NullLogger.Instance, TimeProvider.System);
+        _ports[(pod, port)] = endpoint;
+        _opened.Add(endpoint);
+    }
+
+    /// <summary>Makes the API server serve a namespaced kind of any content.</summary>
+    public async Task DefineAsync(string group, string plural, string kind)
+    {
+        var definition = new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["name"] = $"{plural}.{group}" },
+            ["spec"] = new JsonObject
+            {
+                ["group"] = group,
+                ["scope"] = "Namespaced",
+                ["names"] = new JsonObject { ["plural"] = plural, ["singular"] = kind.ToLowerInvariant(), ["kind"] = kind, ["listKind"] = $"{kind}List" },
+                ["versions"] = new JsonArray(new JsonObject
+                {
+                    ["name"] = "v1",
+                    ["served"] = true,
+                    ["storage"] = true,
+                    ["schema"] = new JsonObject { ["openAPIV3Schema"] = new JsonObject { ["type"] = "object", ["x-kubernetes-preserve-unknown-fields"] = true } },
+                }),
+            },
+        };
+        await Client.Of(new ResourceType("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", IsNamespaced: false)).CreateAsync(definition, null, Patience.Token);
+        var type = new ResourceType(group, "v1", plural, kind, IsNamespaced: true);
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
+        while (!await IsServedAsync(type)) await timer.WaitForNextTickAsync(Patience.Token);
+    }
+
+    private async Task<bool> IsServedAsync(ResourceType type)
+    {
+        try
+        {
+            await Client.Of(type).ListAsync(Selection.All, Patience.Token);
+            return true;
+        }
+        catch (KubernetesException e) when (e.IsNotFound)
+        {
+            return false;
+        }
+    }
 
     /// <summary>Runs meshctl as the administrator.</summary>
     public async Task<(int Code, string Output, string Error)> RunAsync(params string[] arguments)
@@ -102,7 +146,7 @@ internal sealed class FakeMesh : IAsyncDisposable, IPodRuntime
     {
         Client.Dispose();
         await Server.DisposeAsync();
-        foreach (var port in _ports.Values) await port.DisposeAsync();
+        foreach (var port in _opened) await port.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 

@@ -116,6 +116,7 @@ public sealed class ConnectionsPage(Func<IEnumerable<ConnectionTable>> tables, E
         json.WriteString("protocol", description.IsMutualTls ? "HBONE" : "TCP");
         End(json, "source", description.Source.ToString(), null, description.SourcePeer, description.IsMutualTls ? description.SourceIdentity : null);
         End(json, "destination", description.Destination.ToString(), description.HboneTarget, description.DestinationPeer, description.IsMutualTls ? description.DestinationIdentity : null);
+        if (description.Direction == Direction.Outbound) json.WriteString("asked", (description.Original ?? description.Destination).ToString());
         Text(json, "service", description.Service?.Key.ToString());
         json.WriteString("openedAt", openedAt);
     }

@@ -17,7 +17,8 @@ namespace AmbientMesh.Ztunnel.Explain;
 /// (none: a plain connection), <c>source=</c> its address, <c>address=</c> the pod's address it arrives at (else its first).
 /// Answer: <see cref="OutboundExplanation"/> or <see cref="InboundExplanation"/>; 400 names the parameter, 404 says that the pod is not known here.
 /// </remarks>
-public sealed class ExplainPage(ProxyServices services, PodTable pods, string version)
+/// <param name="pods">The pods handed to this ztunnel, and whether it serves each.</param>
+public sealed class ExplainPage(ProxyServices services, Func<IEnumerable<(WorkloadInfo Pod, bool IsUp)>> pods, string version)
 {
     private readonly ExplainSettings _settings = ExplainSettings.Of(services.Settings);
 
@@ -62,7 +63,7 @@ public sealed class ExplainPage(ProxyServices services, PodTable pods, string ve
         if (peer is null && to.Address is null) return Problem(400, "to: a plain connection arrives at an address and port");
         var said = peer is { } client
             ? InboundExplainer.Hbone(mesh, local, address, to, client, source, _settings)
-            : InboundExplainer.Plaintext(mesh, local, new IPEndPoint(to.Address!, to.Port), source);
+            : InboundExplainer.Plaintext(mesh, local, new IPEndPoint(to.Address!, to.Port), source, _settings);
         return Json(said with { By = By(), ServedAs = Served(ns, name), Certificate = Certificate(local) }, ExplanationJson.Default.InboundExplanation);
     }
 
@@ -71,16 +72,16 @@ public sealed class ExplainPage(ProxyServices services, PodTable pods, string ve
     /// <summary>The pod's workload; of several of one name, as while it is replaced, the one this proxy serves.</summary>
     private Workload? Find(MeshSnapshot mesh, string ns, string name)
     {
-        foreach (var (pod, _) in pods.Pods)
-            if (pod.Info.Namespace == ns && pod.Info.Name == name && mesh.FindWorkload(pod.Info) is { } served) return served;
+        foreach (var (pod, _) in pods())
+            if (pod.Namespace == ns && pod.Name == name && mesh.FindWorkload(pod) is { } served) return served;
         return mesh.FindPod(ns, name);
     }
 
     private string? Served(string ns, string name)
     {
         string? state = null;
-        foreach (var (pod, proxy) in pods.Pods)
-            if (pod.Info.Namespace == ns && pod.Info.Name == name) state = proxy is null ? state ?? "Pending" : "Up";
+        foreach (var (pod, isUp) in pods())
+            if (pod.Namespace == ns && pod.Name == name) state = isUp ? "Up" : state ?? "Pending";
         return state;
     }
 

@@ -17,22 +17,22 @@ internal static class InboundExplainer
         var said = new InboundExplanation { Pod = WorkloadReport.Of(local), IsMutualTls = true, Peer = peer.ToString(), Source = source.ToString() };
         return InboundAdmission.Decide(mesh, local, localAddress, authority, settings.Inbound) switch
         {
-            InboundDecision.Admitted admitted => Judged(mesh, local, admitted.Facts(peer, source), said) with { Destination = admitted.Destination.ToString(), Upstream = admitted.Upstream.ToString() },
-            InboundDecision.Rejected rejected => said with { Refusal = RefusalReports.Of(rejected.Reason), Resources = [HeldResources.Of(local)] },
+            InboundDecision.Admitted admitted => Judged(mesh, local, admitted.Facts(peer, source), settings.Network, said) with { Destination = admitted.Destination.ToString(), Upstream = admitted.Upstream.ToString() },
+            InboundDecision.Rejected rejected => said with { Refusal = RefusalReports.Of(rejected.Reason), Resources = [.. Ends(mesh, local, source, settings.Network)] },
             _ => throw new System.Diagnostics.UnreachableException(),
         };
     }
 
     /// <summary>A plain connection: policy judges it without an identity.</summary>
-    public static InboundExplanation Plaintext(MeshSnapshot mesh, Workload local, IPEndPoint destination, IPAddress source)
+    public static InboundExplanation Plaintext(MeshSnapshot mesh, Workload local, IPEndPoint destination, IPAddress source, ExplainSettings settings)
     {
         var said = new InboundExplanation { Pod = WorkloadReport.Of(local), Source = source.ToString(), Destination = destination.ToString(), Upstream = destination.ToString() };
         return PlaintextAdmission.Decide(destination) is { } selfCall
-            ? said with { Refusal = RefusalReports.Of(selfCall), Resources = [HeldResources.Of(local)] }
-            : Judged(mesh, local, new ConnectionFacts(null, source, destination), said);
+            ? said with { Refusal = RefusalReports.Of(selfCall), Resources = [.. Ends(mesh, local, source, settings.Network)] }
+            : Judged(mesh, local, new ConnectionFacts(null, source, destination), settings.Network, said);
     }
 
-    private static InboundExplanation Judged(MeshSnapshot mesh, Workload local, in ConnectionFacts facts, InboundExplanation said)
+    private static InboundExplanation Judged(MeshSnapshot mesh, Workload local, in ConnectionFacts facts, string network, InboundExplanation said)
     {
         var policies = Authorizer.PoliciesOf(mesh, local);
         var judged = new List<JudgedPolicy>();
@@ -48,8 +48,17 @@ internal static class InboundExplainer
                 .. policies.Missing.Select(name => new PolicyReport { Resource = name.ToString(), Object = Decider.Of(name).ToString(), IsMissing = true }),
             ],
             Refusal = refusal is null ? null : RefusalReports.Of(refusal),
-            Resources = [HeldResources.Of(local), .. policies.Enforced.Concat(policies.DryRun).DistinctBy(p => p.Key).Select(HeldResources.Of)],
+            Resources = [.. Ends(mesh, local, facts.Source, network), .. policies.Enforced.Concat(policies.DryRun).DistinctBy(p => p.Key).Select(HeldResources.Of)],
         };
+    }
+
+    /// <summary>Both workloads and the services of the destination: what the source's node also decides by.</summary>
+    private static IEnumerable<HeldResource> Ends(MeshSnapshot mesh, Workload local, IPAddress source, string network)
+    {
+        yield return HeldResources.Of(local);
+        if (mesh.FindWorkload(new NetworkAddress(network, source)) is { } client && client.Uid != local.Uid) yield return HeldResources.Of(client);
+        foreach (var (name, _) in local.Services)
+            if (mesh.FindService(name) is { } service) yield return HeldResources.Of(service, mesh);
     }
 
     private static PolicyReport Report(AuthorizationPolicy policy, ConnectionFacts facts) => new()

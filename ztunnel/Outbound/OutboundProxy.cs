@@ -88,7 +88,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
     private async Task ForwardAsync(OpenConnection connection, SocketTransport application, ConnectionDescription description, IPEndPoint original,
         Func<CancellationToken, Task<(ITransport?, CloseReason?)>> open)
     {
-        var account = _services.Reports.Opened(connection, description);
+        var account = _services.Reports.Opened(connection, description with { Original = original });
         var (received, sent) = (0L, 0L);
         CloseReason? reason;
         try

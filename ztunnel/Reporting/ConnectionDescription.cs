@@ -17,6 +17,9 @@ public sealed record ConnectionDescription
     /// <summary>The TCP peer outbound; the address asked for inbound.</summary>
     public required IPEndPoint Destination { get; init; }
 
+    /// <summary>What the application asked for, before it was routed; null inbound, and where it is <see cref="Destination"/>.</summary>
+    public IPEndPoint? Original { get; init; }
+
     /// <summary>What the tunnel was asked for; null without a tunnel.</summary>
     public string? HboneTarget { get; init; }
     public PeerLabels? SourcePeer { get; init; }

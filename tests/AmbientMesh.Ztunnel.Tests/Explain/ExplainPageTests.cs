@@ -115,8 +115,7 @@ public sealed class ExplainPageTests : IAsyncDisposable
         var registry = new MetricRegistry();
         var clock = new FakeTimeProvider();
         var services = new ProxyServices(mesh.Store, _svids, new ConnectionReports(new TcpMetrics(registry), new AccessLog(NullLoggerFactory.Instance), clock), new ZtunnelSettings(), clock, NullLoggerFactory.Instance);
-        var pods = new PodTable(_ => throw new IOException("none here"), new Readiness(), registry, NullLogger.Instance);
-        return new ExplainPage(services, pods, "test").Answer(new HttpEndpointRequest("GET", "/debug/explain", query, new Dictionary<string, string>(), default));
+        return new ExplainPage(services, () => [], "test").Answer(new HttpEndpointRequest("GET", "/debug/explain", query, new Dictionary<string, string>(), default));
     }
 
     public ValueTask DisposeAsync() => _svids.DisposeAsync();

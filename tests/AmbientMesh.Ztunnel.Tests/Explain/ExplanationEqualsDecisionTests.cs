@@ -50,7 +50,7 @@ public sealed class ExplanationEqualsDecisionTests
                 {
                     var tunnel = InboundExplainer.Hbone(world.Mesh, local, local.Addresses[0], HboneAuthority.Of(destination), client.Identity, client.Addresses[0], s_settings);
                     Assert.Equal(Tunnelled(world.Mesh, local, destination, client), RefusalOf(tunnel));
-                    var plain = InboundExplainer.Plaintext(world.Mesh, local, destination, client.Addresses[0]);
+                    var plain = InboundExplainer.Plaintext(world.Mesh, local, destination, client.Addresses[0], s_settings);
                     Assert.Equal(Plain(world.Mesh, local, destination, client), RefusalOf(plain));
                 }
     }));
