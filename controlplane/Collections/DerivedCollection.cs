@@ -10,21 +10,26 @@ public sealed class DerivedCollection<TInKey, TIn, TKey, TValue> : Collection<TK
 {
     private readonly Collection<TInKey, TIn> _input;
     private readonly Func<FetchContext, TIn, IEnumerable<KeyValuePair<TKey, TValue>>> _transform;
+    private readonly Func<TIn, IEnumerable<KeyValuePair<TKey, TValue>>>? _otherwise;
     private readonly DependencyRecorder<TInKey> _dependencies;
     private readonly Dictionary<TInKey, TKey[]> _outputsOf = [];
     private readonly Dictionary<TKey, SortedList<TInKey, TValue>> _claims = [];
     private readonly HashSet<TInKey> _dirty = [];
+    private readonly HashSet<TInKey> _standingIn = [];   // items whose outputs are those of _otherwise
 
     /// <param name="graph">The graph it belongs to.</param>
     /// <param name="name">For logs and the debug pages.</param>
     /// <param name="input">Whose items are transformed.</param>
     /// <param name="transform">Stateless; may throw, then the item keeps its last good outputs.</param>
     /// <param name="sameValue">When a recomputed value changes nothing; the type's own equality when null.</param>
+    /// <param name="otherwise">What follows from an item whose transformation threw and that has no good outputs to keep; must not throw. Null: nothing.</param>
     public DerivedCollection(
         CollectionGraph graph, string name, Collection<TInKey, TIn> input,
-        Func<FetchContext, TIn, IEnumerable<KeyValuePair<TKey, TValue>>> transform, IEqualityComparer<TValue>? sameValue = null)
+        Func<FetchContext, TIn, IEnumerable<KeyValuePair<TKey, TValue>>> transform, IEqualityComparer<TValue>? sameValue = null,
+        Func<TIn, IEnumerable<KeyValuePair<TKey, TValue>>>? otherwise = null)
         : base(graph, name, sameValue)
     {
+        _otherwise = otherwise;
         _input = input;
         _transform = transform;
         _dependencies = new DependencyRecorder<TInKey>(name, Order, graph);
@@ -41,7 +46,9 @@ public sealed class DerivedCollection<TInKey, TIn, TKey, TValue> : Collection<TK
         {
             if (_input.TryFind(key, out var item)) Compute(key, item);
             else Replace(key, []);
-            if (item is null) _dependencies.Forget(key);
+            if (item is not null) continue;
+            _dependencies.Forget(key);
+            _standingIn.Remove(key);
         }
         _dirty.Clear();
     }
@@ -53,10 +60,16 @@ public sealed class DerivedCollection<TInKey, TIn, TKey, TValue> : Collection<TK
         try
         {
             Replace(key, [.. _transform(_dependencies, item)]);
+            _standingIn.Remove(key);
         }
         catch (Exception problem)
         {
             if (Graph.TransformationFailed is null) throw;
+            if (_otherwise is not null && (!_outputsOf.ContainsKey(key) || _standingIn.Contains(key)))
+            {
+                Replace(key, [.. _otherwise(item)]);
+                _standingIn.Add(key);
+            }
             Graph.TransformationFailed(Name, key, problem);
         }
         finally
@@ -99,10 +112,11 @@ public static class Derivations
     {
         /// <summary>At most one output per input, under the input's key; null leaves it out.</summary>
         public DerivedCollection<TInKey, TIn, TInKey, TValue> Map<TValue>(
-            string name, Func<TIn, TInKey> keyOf, Func<FetchContext, TIn, TValue?> transform, IEqualityComparer<TValue>? sameValue = null)
+            string name, Func<TIn, TInKey> keyOf, Func<FetchContext, TIn, TValue?> transform, IEqualityComparer<TValue>? sameValue = null, Func<TIn, TValue>? otherwise = null)
             where TValue : class =>
             new(input.Graph, name, input,
-                (context, item) => transform(context, item) is { } value ? [new KeyValuePair<TInKey, TValue>(keyOf(item), value)] : [], sameValue);
+                (context, item) => transform(context, item) is { } value ? [new KeyValuePair<TInKey, TValue>(keyOf(item), value)] : [], sameValue,
+                otherwise is null ? null : item => [new KeyValuePair<TInKey, TValue>(keyOf(item), otherwise(item))]);
 
         /// <summary>Any number of outputs per input, each under the key <paramref name="keyOf"/> gives it.</summary>
         public DerivedCollection<TInKey, TIn, TKey, TValue> MapMany<TKey, TValue>(

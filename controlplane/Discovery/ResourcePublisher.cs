@@ -1,5 +1,6 @@
 using AmbientMesh.ControlPlane.Collections;
 using AmbientMesh.ControlPlane.Translation;
+using AmbientMesh.Protocol.Security;
 using AmbientMesh.Xds;
 
 namespace AmbientMesh.ControlPlane.Discovery;
@@ -20,6 +21,8 @@ public sealed class ResourcePublisher : IDisposable
     private readonly HashSet<string> _changedAddresses = [];        // used on the loop only
     private readonly HashSet<string> _changedAuthorizations = [];   // same
     private List<string> _retiring = [];                            // same; policies to take back with the next publication
+    private List<string> _narrowing = [];                           // same; policies to be narrowed to what names them with the next publication
+    private readonly HashSet<string> _wide = [];                    // same; policies that reach workloads by their scope, as last published
     private bool _isOpen;                                           // same
     private volatile Publication _last = new(0, 0, TimeSpan.Zero, TimeSpan.Zero);
 
@@ -61,22 +64,33 @@ public sealed class ResourcePublisher : IDisposable
 
     private void Publish(TimeSpan waited)
     {
-        if (_last.Number > 0 && _changedAddresses.Count == 0 && _changedAuthorizations.Count == 0 && _retiring.Count == 0) return;   // an earlier publication took the change along
+        if (_last.Number > 0 && _changedAddresses.Count == 0 && _changedAuthorizations.Count == 0 && _retiring.Count == 0 && _narrowing.Count == 0) return;   // an earlier publication took the change along
         var begun = _clock.GetTimestamp();
         var movesAddresses = _changedAddresses.Count > 0;
+        var due = _narrowing;
+        _changedAuthorizations.UnionWith(due);
         var (policies, gone) = Take(_changedAuthorizations, _mesh.Authorizations);
+        // A policy that no longer reaches everyone keeps doing so until those it is now about name it.
+        _narrowing = movesAddresses ? [.. policies.Where(p => p.Scope == Scope.WorkloadSelector && _wide.Contains(NameOf(p))).Select(NameOf).Except(due)] : [];
+        policies.RemoveAll(p => _narrowing.Contains(NameOf(p)));
+        foreach (var policy in policies)
+            if (policy.Scope == Scope.WorkloadSelector) _wide.Remove(NameOf(policy));
+            else _wide.Add(NameOf(policy));
+        _wide.ExceptWith(gone);
         // A policy outlives the workloads' naming of it by one publication: removed first, it would leave them unprotected until they name its successor.
         var removedPolicies = movesAddresses ? _retiring : [.. _retiring, .. gone];
         _retiring = movesAddresses ? gone : [];
-        Authorizations.Update(policies.Select(p => XdsResource.Create(TypeUrls.Authorization, $"{p.Namespace}/{p.Name}", p, versioned: false)), removedPolicies.Where(name => !_mesh.Authorizations.TryFind(name, out _)));
+        Authorizations.Update(policies.Select(p => XdsResource.Create(TypeUrls.Authorization, NameOf(p), p, versioned: false)), removedPolicies.Where(name => !_mesh.Authorizations.TryFind(name, out _)));
         var (addresses, removed) = Take(_changedAddresses, _mesh.Addresses);
         Addresses.Update(addresses.Select(AddressResource), removed);
         Workloads.Update(addresses.Where(a => a.Message.Workload is not null).Select(WorkloadResource), removed);
         var now = _clock.GetTimestamp();
         _last = new Publication(_last.Number + 1, now, waited, _clock.GetElapsedTime(begun, now));
         Published?.Invoke(_last);
-        if (_retiring.Count > 0) _debouncer.Changed();
+        if (_retiring.Count > 0 || _narrowing.Count > 0) _debouncer.Changed();
     }
+
+    private static string NameOf(Authorization policy) => $"{policy.Namespace}/{policy.Name}";
 
     private static (List<TValue> Present, List<string> Gone) Take<TValue>(HashSet<string> changed, Collection<string, TValue> from) where TValue : class
     {

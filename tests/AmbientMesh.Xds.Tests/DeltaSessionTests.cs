@@ -170,6 +170,48 @@ public sealed class DeltaSessionTests
     }
 
     [Fact]
+    public void What_others_refer_to_comes_first_also_when_it_is_asked_for_last()
+    {
+        _authorization.Update([Loopback.Policy("deny")]);
+        _address.Update([Loopback.Workload("a")]);
+        _session.Receive(First(TypeUrls.Address));
+        Assert.Empty(_session.Due(waitsForFirst: true));
+        _session.Receive(First(TypeUrls.Authorization));
+        Assert.Equal([TypeUrls.Authorization, TypeUrls.Address], _session.Due(waitsForFirst: true).Select(r => r.TypeUrl));
+    }
+
+    [Fact]
+    public void A_client_that_comes_back_is_told_of_policies_that_are_gone_after_the_workloads_that_named_them()
+    {
+        var policies = First(TypeUrls.Authorization);
+        policies.InitialResourceVersions["default/gone"] = "";
+        policies.InitialResourceVersions["default/back"] = "";
+        _session.Receive(policies);
+        var first = Assert.Single(_session.Due(waitsForFirst: true));
+        Assert.Empty(first.RemovedResources);
+        Ack(first);
+        Assert.Empty(_session.Due(waitsForFirst: true));
+        _authorization.Update([Loopback.Policy("back")]);
+        _session.Receive(First(TypeUrls.Address));
+        var both = _session.Due();
+        Assert.Equal([TypeUrls.Authorization, TypeUrls.Address], both.Select(r => r.TypeUrl));
+        Ack(both[0]);
+        Ack(both[1]);
+        var last = Assert.Single(_session.Due());
+        Assert.Equal((TypeUrls.Authorization, "default/gone"), (last.TypeUrl, Assert.Single(last.RemovedResources)));
+    }
+
+    [Fact]
+    public void A_client_of_policies_alone_is_told_what_is_gone_when_it_has_had_time_to_ask_for_more()
+    {
+        var policies = First(TypeUrls.Authorization);
+        policies.InitialResourceVersions["default/gone"] = "";
+        _session.Receive(policies);
+        Ack(Assert.Single(_session.Due(waitsForFirst: true)));
+        Assert.Equal(["default/gone"], Assert.Single(_session.Due()).RemovedResources);
+    }
+
+    [Fact]
     public void An_unknown_type_is_answered_once_and_empty()
     {
         _session.Receive(First("type.googleapis.com/unknown.Type"));

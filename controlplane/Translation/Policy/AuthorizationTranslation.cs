@@ -41,8 +41,16 @@ internal static class AuthorizationTranslation
             Action = action,
             Scope = !selector.IsEmpty ? Scope.WorkloadSelector : key.Namespace == scope.RootNamespace ? Scope.Global : Scope.Namespace,
             DryRun = PolicyObject.IsDryRun(policy),
-            Rules = { PolicyObject.List(spec, "rules").Select(rule => RuleTranslation.Translate(action, key.Namespace, rule, notes)).OfType<Rule>() },
+            Rules = { PolicyObject.List(spec, "rules").Select((rule, at) => Translated(at, rule)).OfType<Rule>() },
         };
+        Rule? Translated(int at, JsonObject rule)
+        {
+            List<string> own = [];
+            var translated = RuleTranslation.Translate(action, key.Namespace, rule, own);
+            if (own.Count > 0) notes.Add($"rules[{at}]: {string.Join(" ", own)}");
+            return translated;
+        }
+
         if (message.DryRun) notes.Insert(0, "Dry run: judged and logged, not enforced.");
         return new TranslatedPolicy(key, message, selector, PolicyVerdict.Of(notes), origin);
     }

@@ -73,6 +73,18 @@ internal sealed class PeerAuthenticationRule : IEquatable<PeerAuthenticationRule
         };
     }
 
+    /// <summary>What stands for an object of which not even the selector can be read, and never could: STRICT for its whole namespace, before any other there.</summary>
+    public static PeerAuthenticationRule Closed(JsonObject policy) => new()
+    {
+        Key = GenericObjects.KeyOf(policy),
+        Created = DateTimeOffset.MinValue,
+        Selector = new WorkloadSelector(new Dictionary<string, string>()),
+        Mode = MtlsMode.Strict,
+        Ports = [],
+        Notes = ["The object cannot be read and is taken for STRICT."],
+        Origin = ObjectOrigin.Of(PolicyKinds.PeerAuthentication, policy),
+    };
+
     private static MtlsMode ModeOf(JsonNode? mtls, string field, List<string> notes)
     {
         if (mtls is null || mtls is JsonObject o && o["mode"] is null) return MtlsMode.Unset;

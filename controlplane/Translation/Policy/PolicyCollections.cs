@@ -23,9 +23,9 @@ public sealed class PolicyCollections
         AuthorizationPolicies = new(graph, PolicyKinds.AuthorizationPolicy.Plural, SamePolicyVersion.Instance);
         PeerAuthentications = new(graph, PolicyKinds.PeerAuthentication.Plural, SamePolicyVersion.Instance);
 
-        _policies = AuthorizationPolicies.Map("translated policies", GenericObjects.KeyOf, (_, policy) => AuthorizationTranslation.Translate(scope, policy));
+        _policies = AuthorizationPolicies.Map("translated policies", GenericObjects.KeyOf, (_, policy) => AuthorizationTranslation.Translate(scope, policy), otherwise: policy => ClosedPolicy.Of(scope, policy));
         _policiesByTerm = _policies.IndexBy("by selector", p => p.Message is null ? [] : TermsOf(p.Selector, p.Key.Namespace == scope.RootNamespace ? "" : p.Key.Namespace));
-        _peerRules = PeerAuthentications.Map("peer authentication rules", GenericObjects.KeyOf, (_, policy) => PeerAuthenticationRule.Of(policy));
+        _peerRules = PeerAuthentications.Map("peer authentication rules", GenericObjects.KeyOf, (_, policy) => PeerAuthenticationRule.Of(policy), otherwise: PeerAuthenticationRule.Closed);
         _peerRulesByTerm = _peerRules.IndexBy("by selector", rule => TermsOf(rule.Selector, rule.Key.Namespace));
         _wideByNamespace = _peerRules.IndexBy("without selector", rule => rule.Selector.IsEmpty ? new[] { rule.Key.Namespace } : []);
 
@@ -128,7 +128,7 @@ public sealed class PolicyCollections
             : PolicyVerdict.Of(rule.Notes);
     }
 
-    private static PolicyVerdict Invalid(FormatException problem) => PolicyVerdict.NotSent("Invalid", $"{problem.Message} Its last valid version, if there was one, stays in force.");
+    private static PolicyVerdict Invalid(FormatException problem) => PolicyVerdict.NotSent("Invalid", $"{problem.Message} Its last valid version stays in force; without one, everything it could be about is denied until it is corrected.");
 
     private static string NameOf(Authorization message) => $"{message.Namespace}/{message.Name}";
 

@@ -21,6 +21,12 @@ public sealed record DeltaDiscoveryOptions
     /// <summary>Who opens a stream must say who it is by then (T-09).</summary>
     public TimeSpan FirstRequestTimeout { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// How long a stream's other types wait for the client to subscribe to the first source (Authorization), so that policies arrive before the workloads that
+    /// name them also where the client asks for workloads first, as ztunnel does. Zero: not at all.
+    /// </summary>
+    public TimeSpan FirstSourceWait { get; init; }
+
     public DeltaRequestLimits Limits { get; init; } = new();
     public RpcServerOptions Rpc { get; init; } = new();
     public TimeProvider Clock { get; init; } = TimeProvider.System;
@@ -147,11 +153,13 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
 
     private async Task SendAsync(RpcServerStream<DeltaDiscoveryRequest, DeltaDiscoveryResponse> stream, Connected client, CancellationToken cancellationToken)
     {
+        using var waiting = new CancellationTokenSource(_options.FirstSourceWait > TimeSpan.Zero ? _options.FirstSourceWait : Timeout.InfiniteTimeSpan, _options.Clock);
+        await using var over = waiting.Token.UnsafeRegister(static woken => ((Connected)woken!).Wake(), client);
         while (true)
         {
             await client.WokenAsync(cancellationToken);
             var began = _options.Clock.GetTimestamp();
-            foreach (var response in client.Due())
+            foreach (var response in client.Due(waitsForFirst: _options.FirstSourceWait > TimeSpan.Zero && !waiting.IsCancellationRequested))
             {
                 var made = _options.Clock.GetTimestamp();
                 await WriteAsync(stream, client, response, cancellationToken);
@@ -201,9 +209,9 @@ public sealed class DeltaDiscoveryServer(IReadOnlyList<IResourceSource> sources,
             lock (_gate) return session.Receive(request);
         }
 
-        public List<DeltaDiscoveryResponse> Due()
+        public List<DeltaDiscoveryResponse> Due(bool waitsForFirst)
         {
-            lock (_gate) return session.Due();
+            lock (_gate) return session.Due(waitsForFirst);
         }
 
         public DiscoveryClientStatus Status()

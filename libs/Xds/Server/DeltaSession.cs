@@ -40,6 +40,9 @@ internal sealed class DeltaSession(IReadOnlyList<IResourceSource> sources, Node 
         public string LastNonce { get; set; } = "";
         public string AcknowledgedNonce { get; set; } = "";
         public bool OwesEmptyAnswer { get; set; }
+
+        /// <summary>Removals of the first response, kept back until the client has been told what refers to them no longer.</summary>
+        public List<string> KeptBack { get; set; } = [];
         public Dictionary<string, ResourceRejection> Rejections { get; } = new(StringComparer.Ordinal);
     }
 
@@ -59,7 +62,8 @@ internal sealed class DeltaSession(IReadOnlyList<IResourceSource> sources, Node 
     }
 
     /// <summary>Every response that may go out now; empty when all is sent or an acknowledgement is awaited.</summary>
-    public List<DeltaDiscoveryResponse> Due()
+    /// <param name="waitsForFirst">Nothing goes out before the first source is subscribed to: what others refer to comes first also where the client asks for it last.</param>
+    public List<DeltaDiscoveryResponse> Due(bool waitsForFirst = false)
     {
         List<DeltaDiscoveryResponse> due = [];
         foreach (var (url, type) in _types)
@@ -68,15 +72,41 @@ internal sealed class DeltaSession(IReadOnlyList<IResourceSource> sources, Node 
                 due.Add(Number(new DeltaDiscoveryResponse { TypeUrl = url }, type));
                 type.OwesEmptyAnswer = false;
             }
+        if (waitsForFirst && sources.Count > 0 && !_types.ContainsKey(sources[0].TypeUrl)) return due;
+        var isComplete = true;
         foreach (var source in sources)
         {
             if (!_types.TryGetValue(source.TypeUrl, out var type)) continue;
-            if (type.Unacknowledged.Count == 0) due.AddRange(Responses(type));
+            if (type.Unacknowledged.Count == 0) due.AddRange(Responses(type, waitsForFirst));
             // A workload must not arrive before the policies it names: later types wait until this one is sent.
-            else if (type.Subscription!.IsDirty) break;
+            else if (type.Subscription!.IsDirty)
+            {
+                isComplete = false;
+                break;
+            }
         }
+        if (isComplete) due.AddRange(KeptBack(waitsForFirst));
         return due;
     }
+
+    /// <summary>The removals that were kept back, once every type that could refer to them is up to date, or when none is asked for.</summary>
+    private IEnumerable<DeltaDiscoveryResponse> KeptBack(bool mayBeAskedForMore)
+    {
+        foreach (var source in sources)
+        {
+            if (!_types.TryGetValue(source.TypeUrl, out var type) || type.KeptBack.Count == 0 || type.Unacknowledged.Count > 0 || !(IsReferredTo() || (!mayBeAskedForMore && !IsOtherAskedFor()))) continue;
+            var now = source.SnapshotFor(node);
+            var response = new DeltaDiscoveryResponse { TypeUrl = source.TypeUrl };
+            response.RemovedResources.AddRange(type.KeptBack.Where(name => !now.Resources.ContainsKey(name)));
+            type.KeptBack = [];
+            if (response.RemovedResources.Count > 0) yield return Number(response, type);
+        }
+    }
+
+    private bool IsOtherAskedFor() => sources.Skip(1).Any(later => _types.ContainsKey(later.TypeUrl));
+
+    // A later type has been answered, so the client no longer holds workloads of before.
+    private bool IsReferredTo() => sources.Skip(1).Any(later => _types.TryGetValue(later.TypeUrl, out var type) && type.LastNonce.Length > 0);
 
     private TypeState TypeOf(string url)
     {
@@ -117,7 +147,7 @@ internal sealed class DeltaSession(IReadOnlyList<IResourceSource> sources, Node 
 
     private static string Reason(string text, int from, int to) => to > from ? text[from..to] : "";
 
-    private IEnumerable<DeltaDiscoveryResponse> Responses(TypeState type)
+    private IEnumerable<DeltaDiscoveryResponse> Responses(TypeState type, bool mayBeAskedForMore)
     {
         if (type.Subscription!.Take() is not { } delta) return [];
         var url = type.Source!.TypeUrl;
@@ -135,7 +165,9 @@ internal sealed class DeltaSession(IReadOnlyList<IResourceSource> sources, Node 
             response.Resources.Add(resource);
             bytes += size;
         }
-        response.RemovedResources.AddRange(delta.Removed);   // after every resource, as within one response
+        // A client that comes back holds workloads that still name what is gone: those are corrected first.
+        if (type.LastNonce.Length == 0 && type.Source == sources[0] && (mayBeAskedForMore || IsOtherAskedFor())) type.KeptBack = [.. delta.Removed];
+        else response.RemovedResources.AddRange(delta.Removed);   // after every resource, as within one response
         chunks.Add(response);
         return chunks.ConvertAll(chunk => Number(chunk, type));
     }

@@ -162,6 +162,63 @@ public class PolicyDecisionTests
     }
 
     [Theory]
+    [InlineData("{action: MAYBE}", "deny")]
+    [InlineData("{action: DENY, rules: nonsense}", "deny")]
+    [InlineData("{action: DENY, rules: [{from: nonsense}]}", "deny")]
+    [InlineData("{rules: nonsense}", "nothing allowed")]
+    [InlineData("{rules: [nonsense]}", "nothing allowed")]
+    [InlineData("{selector: {matchLabels: nonsense}, rules: [{}]}", "nothing allowed")]
+    [InlineData("{selector: {matchLabels: {app: web}}, rules: {}}", "nothing allowed")]
+    public void A_policy_that_could_never_be_read_closes_what_it_could_be_about(string spec, string how)
+    {
+        var world = World(Authorization("broken", spec));
+        Assert.Equal(how == "deny" ? "explicitly denied by: shop/broken" : "allow policies exist, but none allowed", world.Judge("shop", "web", Client).ToString());
+        Assert.Equal((false, "Invalid"), (world.VerdictOn("shop", "broken").IsSent, world.VerdictOn("shop", "broken").Reason));
+        Assert.Equal(spec.Contains("app: web", StringComparison.Ordinal), world.Allows("shop", "db", Client));   // a selector that can be read is kept to
+
+        world.With(Authorization("broken", "{action: DENY, rules: [{from: [{source: {namespaces: [evil]}}]}]}"));
+        Assert.True(world.Allows("shop", "web", Client));
+        world.With(Authorization("broken", spec));
+        Assert.True(world.Allows("shop", "web", Client));   // now there is a good version, which stays
+        Assert.False(world.Allows("shop", "web", Stranger));
+        world.Remove("AuthorizationPolicy", "shop", "broken");
+        Assert.True(world.Allows("shop", "web", Stranger));
+    }
+
+    [Fact]
+    public void One_unreadable_version_after_another_is_read_as_closed_each_time()
+    {
+        var world = World(All(Authorization("broken", "{rules: nonsense}"), Authorization("open", "{rules: [{}]}")));
+        Assert.True(world.Allows("shop", "web", Client));
+        world.With(Authorization("broken", "{action: MAYBE}"));
+        Assert.Equal("explicitly denied by: shop/broken", world.Judge("shop", "web", Client).ToString());
+    }
+
+    [Fact]
+    public void A_peer_authentication_that_could_never_be_read_is_strict_for_its_namespace()
+    {
+        var world = World(Peer("odd", "{selector: nonsense, mtls: {mode: PERMISSIVE}}", "shop"));
+        world.With(Peer("older", "{mtls: {mode: PERMISSIVE}}", "shop", created: 1));
+        Assert.False(world.Allows("shop", "web", null));
+        Assert.True(world.Allows("shop", "web", Client));
+        Assert.Equal("Invalid", world.VerdictOn("shop", "odd").Reason);
+        world.Remove("PeerAuthentication", "shop", "odd");
+        Assert.True(world.Allows("shop", "web", null));
+    }
+
+    [Fact]
+    [Scenario("L4-106")]
+    public void Where_nothing_is_allowed_but_what_the_waypoint_asks_the_direct_client_is_denied()
+    {
+        var world = World(All(
+            Authorization("allow-nothing", "{}", ns: "istio-system"),
+            Authorization("from-waypoint", "{rules: [{from: [{source: {principals: [cluster.local/ns/shop/sa/waypoint]}}]}]}")));
+        Assert.Equal("allow policies exist, but none allowed", world.Judge("shop", "web", Client).ToString());
+        Assert.False(world.Allows("shop", "web", null));
+        Assert.True(world.Allows("shop", "web", "spiffe://cluster.local/ns/shop/sa/waypoint"));
+    }
+
+    [Theory]
     [InlineData("{mtls: {mode: SECURE}}")]
     [InlineData("{mtls: STRICT}")]
     [InlineData("{selector: {matchLabels: {app: web}}, mtls: {mode: PERMISSIVE}, portLevelMtls: {http: {mode: STRICT}}}")]

@@ -67,6 +67,61 @@ public class PolicyServingTests
     }
 
     [Fact]
+    public async Task On_the_first_stream_and_on_every_other_policies_come_first_though_they_are_asked_for_last()
+    {
+        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
+        Put(world.Cluster, "kind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}");
+        const string strict = "istio-system/istio_converted_static_strict";
+        await UntilAsync(() => world.GetAsync("/debug/config_dump?type=authorization").GetAwaiter().GetResult().Body.Contains(strict, StringComparison.Ordinal));
+        foreach (var held in new[] { "", "shop/gone" })
+        {
+            var stream = await world.DiscoverAsync();
+            await stream.SendRecordedAsync("wildcard/01-c2s-address-first.hex");
+            var policies = DiscoveryStream.Recorded("wildcard/03-c2s-authorization-first.hex");
+            if (held.Length > 0) policies.InitialResourceVersions[held] = "";
+            await stream.SendAsync(policies);
+            var first = await stream.TakeAsync();
+            Assert.Equal((TypeUrls.Authorization, strict), (first.TypeUrl, Assert.Single(first.Resources).Name));
+            Assert.Empty(first.RemovedResources);   // workloads the client holds may still name what is gone
+            var second = await stream.TakeAsync();
+            Assert.Equal([strict], PoliciesOf(second, "Kubernetes//Pod/default/server"));
+            if (held.Length == 0) continue;
+            var third = await stream.TakeAsync();
+            Assert.Equal((TypeUrls.Authorization, held), (third.TypeUrl, Assert.Single(third.RemovedResources)));
+        }
+    }
+
+    [Fact]
+    public async Task A_policy_narrowed_to_some_workloads_is_named_by_them_before_it_stops_reaching_all()
+    {
+        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
+        string Deny(string selector, int generation) => $"kind: AuthorizationPolicy\nmetadata: {{name: deny, namespace: default, generation: {generation}}}\nspec: {{action: DENY, {selector} rules: [{{}}]}}";
+        Put(world.Cluster, Deny("", 1));
+        var stream = await world.DiscoverAsync();
+        await UntilAsync(() => world.GetAsync("/debug/config_dump?type=authorization").GetAwaiter().GetResult().Body.Contains("default/deny", StringComparison.Ordinal));
+        await stream.OpenWildcardAsync();
+
+        Put(world.Cluster, Deny("selector: {matchLabels: {app: server}},", 2));
+        var named = await stream.TakeAsync();
+        Assert.Equal(["default/deny"], PoliciesOf(named, "Kubernetes//Pod/default/server"));
+        var narrowed = await stream.TakeAsync();
+        Assert.Equal((TypeUrls.Authorization, Protocol.Security.Scope.WorkloadSelector), (narrowed.TypeUrl, Protocol.Security.Authorization.Parser.ParseFrom(Assert.Single(narrowed.Resources).Resource_.Value).Scope));
+
+        Put(world.Cluster, Deny("", 3));
+        Assert.Equal(TypeUrls.Authorization, (await stream.TakeAsync()).TypeUrl);   // wide again: first the policy, then those that no longer need to name it
+        Assert.Empty(PoliciesOf(await stream.TakeAsync(), "Kubernetes//Pod/default/server"));
+    }
+
+    [Fact]
+    public async Task A_client_that_never_asks_for_policies_gets_its_workloads_all_the_same()
+    {
+        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
+        var stream = await world.DiscoverAsync();
+        await stream.SendRecordedAsync("wildcard/01-c2s-address-first.hex");
+        Assert.Equal(TypeUrls.Address, (await stream.TakeAsync()).TypeUrl);
+    }
+
+    [Fact]
     public async Task The_leader_tells_each_author_what_became_of_the_policy_and_keeps_what_others_say()
     {
         await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);

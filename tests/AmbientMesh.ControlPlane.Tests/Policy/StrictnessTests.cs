@@ -110,4 +110,89 @@ public class StrictnessTests
                     }
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(150).WithEndSize(8));
     }
+
+    private const string Peer1 = "spiffe://cluster.local/ns/one/sa/x";
+
+    private static readonly Gen<JsonObject> Rules =
+        from principal in Gen.Elements<string?>(null, "*", "cluster.local/ns/one/sa/x", "cluster.local/ns/two/*", "*/sa/y")
+        from port in Gen.Elements<int?>(null, 80, 443)
+        from method in Gen.Elements<string?>(null, null, "GET")
+        select Rule(principal, port, method);
+
+    private static JsonObject Rule(string? principal, int? port, string? method)
+    {
+        var rule = new JsonObject();
+        if (principal is not null) rule["from"] = new JsonArray(new JsonObject { ["source"] = new JsonObject { ["principals"] = new JsonArray(principal) } });
+        var operation = new JsonObject();
+        if (port is not null) operation["ports"] = new JsonArray($"{port}");
+        if (method is not null) operation["methods"] = new JsonArray(method);
+        if (operation.Count > 0) rule["to"] = new JsonArray(new JsonObject { ["operation"] = operation });
+        return rule;
+    }
+
+    private static readonly Gen<JsonObject> Policies =
+        from ns in Gen.Elements(Namespaces)
+        from app in App
+        from action in Gen.Elements("ALLOW", "DENY")
+        from rules in Rules.ListOf()
+        select new JsonObject
+        {
+            ["kind"] = "AuthorizationPolicy",
+            ["metadata"] = new JsonObject { ["namespace"] = ns },
+            ["spec"] = new JsonObject
+            {
+                ["selector"] = app is null ? null : new JsonObject { ["matchLabels"] = new JsonObject { ["app"] = app } },
+                ["action"] = action,
+                ["rules"] = new JsonArray([.. rules.Take(3).Select(r => r.DeepClone())]),
+            },
+        };
+
+    private static PolicyWorld WorldOf(IEnumerable<JsonObject> policies)
+    {
+        var world = WorldOf([], []);
+        foreach (var policy in policies) world.With(policy.DeepClone().AsObject());
+        return world;
+    }
+
+    [Fact]
+    [Scenario("T-32")]
+    public void Policies_together_admit_nothing_that_each_on_its_own_denies_and_no_denial_is_undone()
+    {
+        Prop.ForAll(Gen.Zip(Policies.ListOf(), Peers.ListOf()).ToArbitrary(), input =>
+        {
+            var authorizations = input.Item1.Select((p, i) => { p["metadata"]!["name"] = $"a{i}"; return p; }).ToList();
+            var peers = input.Item2.Select((p, i) => p.ToJson(i)).ToList();
+            var each = authorizations.Concat(peers).Select(policy => (Policy: policy, World: WorldOf([policy]))).ToList();
+            var together = WorldOf(authorizations.Concat(peers));
+            foreach (var ns in Namespaces)
+                foreach (var (app, port) in new[] { ("a", 80), ("a", 9090), ("b", 443) })
+                    foreach (var peer in new[] { null, Peer1, "spiffe://cluster.local/ns/two/sa/y" })
+                    {
+                        var denying = each.Where(e => !e.World.Allows(ns, app, peer, port)).ToList();
+                        if (each.Count > 0 && denying.Count == each.Count) Assert.False(together.Allows(ns, app, peer, port), $"each denies {peer} to {ns}/{app}:{port}, together they do not");
+                        if (denying.Exists(e => (string?)e.Policy["spec"]!["action"] == "DENY")) Assert.False(together.Allows(ns, app, peer, port), $"a DENY for {peer} to {ns}/{app}:{port} was undone");
+                        // Who allows has to say so: with an ALLOW policy about the workload, somebody's has to allow the connection.
+                        var allowing = authorizations.Where(p => (string?)p["spec"]!["action"] == "ALLOW").ToList();
+                        if (allowing.Count > 0 && !WorldOf(allowing).Allows(ns, app, peer, port)) Assert.False(together.Allows(ns, app, peer, port));
+                    }
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(60).WithEndSize(6));
+    }
+
+    [Fact]
+    [Scenario("T-32")]
+    public void A_denial_of_requests_alone_never_fires_and_says_so()
+    {
+        var world = WorldOf([new JsonObject
+        {
+            ["kind"] = "AuthorizationPolicy",
+            ["metadata"] = new JsonObject { ["namespace"] = "one", ["name"] = "http" },
+            ["spec"] = new JsonObject { ["action"] = "DENY", ["rules"] = new JsonArray(Rule(null, null, "GET"), Rule("*/sa/y", null, "GET")) },
+        }]);
+        Assert.True(world.Allows("one", "a", Peer1));
+        Assert.False(world.Allows("one", "a", "spiffe://cluster.local/ns/two/sa/y"));
+        var verdict = world.VerdictOn("one", "http");
+        Assert.Equal((true, "UnsupportedValue"), (verdict.IsSent, verdict.Reason));
+        Assert.Contains("rules[0]: ztunnel cannot judge methods; a waypoint is needed for that. A DENY rule with nothing else in it never fires.", verdict.Message, StringComparison.Ordinal);
+        Assert.Contains("rules[1]: ztunnel cannot judge methods", verdict.Message, StringComparison.Ordinal);
+    }
 }
