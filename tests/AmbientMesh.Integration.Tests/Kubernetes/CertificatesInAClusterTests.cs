@@ -85,7 +85,7 @@ public sealed class CertificatesInAClusterTests
         {
             _cluster = cluster;
             Client = client;
-            Watch = new ClusterWatch(client, NullLoggerFactory.Instance);
+            Watch = new ClusterWatch(client, "istio-system", NullLoggerFactory.Instance);
             _pods = new PodsOnNodes(Watch.Pods);
         }
 
