@@ -33,7 +33,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private readonly List<IAsyncDisposable> _endpoints = [];
     private readonly List<RpcChannel> _channels = [];
     private readonly ProxyServices _services;
-    private readonly DnsServices? _dns;
+    private readonly DnsServices _dns;
     private readonly RevocationWatch? _revocations;
     private readonly SvidStore _svids;
     private PodProxy? _self;
@@ -50,7 +50,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         ProcessMetrics.Register(Metrics, Version);
         Discovery = Discover(settings);
         _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock), settings, clock, loggers);
-        _dns = settings.DnsProxy ? new DnsServices(new NameServers(settings.ResolverFile, clock, loggers.CreateLogger("ztunnel::dns::forwarder")), new DnsMetrics(Metrics), new PodSockets(null, settings)) : null;
+        _dns = DnsServices.Create(settings, Metrics, loggers, clock);
         Pods = new PodTable(StartPodAsync, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
         Readiness.Wait(PodTable.ReadinessTask);
         if (Discovery is not null) Readiness.Wait(DiscoveryTask);

@@ -197,6 +197,26 @@ public sealed class OutboundRouterTests
         Assert.IsType<OutboundRoute.Plaintext>(Decide(Mesh.Pod("far", "10.9.0.2", with: w => w.Network = "net2"), "10.9.0.2:80"));
 
     [Fact]
-    public void A_workload_reached_by_name_only_is_refused_while_names_are_not_resolved() =>
-        Refused(Decide(Mesh.Service("s", "10.1.0.1").Pod("ext", with: w => { w.Backs("s"); w.Hostname = "ext.example"; }), "10.1.0.1:80"), Reason.NoAddress, "no ip addresses were resolved for workload ext");
+    public void A_workload_with_a_host_name_instead_of_addresses_is_reached_by_an_address_of_that_name()
+    {
+        var mesh = Mesh.Service("db", "10.1.0.1").Pod("ext", with: w => { w.Hostname = "db.example.com"; w.Backs("db"); });
+        var route = Assert.IsType<OutboundRoute.ByName>(Decide(mesh, "10.1.0.1:80"));
+        Assert.Equal(("ext", System.Net.Sockets.AddressFamily.InterNetwork), (route.Peer.Name, route.Preferred));
+        Hbone(route.Then(IPAddress.Parse("192.0.2.7")), "192.0.2.7:15008", "192.0.2.7:8080", "ext");
+    }
+
+    [Fact]
+    public void A_waypoint_with_a_host_name_instead_of_addresses_is_reached_by_an_address_of_that_name()
+    {
+        var mesh = Mesh.Pod("wp", with: w => { w.Hostname = "wp.example.com"; w.Backs("wp"); }).Service("wp", "10.1.0.50", "15008:15008").Service("s", "10.1.0.1", with: s => s.Waypoint = Named("wp"));
+        var route = Assert.IsType<OutboundRoute.ByName>(Decide(mesh, "10.1.0.1:80"));
+        Hbone(route.Then(IPAddress.Parse("192.0.2.8")), "192.0.2.8:15008", "10.1.0.1:80", "wp");
+    }
+
+    [Fact]
+    public void A_workload_with_addresses_of_other_families_only_is_not_looked_up()
+    {
+        var mesh = Mesh.Service("db", "10.1.0.1", with: s => s.IpFamilies = Wds.IPFamilies.Ipv6Only).Pod("ext", "10.0.0.9", with: w => { w.Hostname = "db.example.com"; w.Backs("db"); });
+        Assert.IsType<OutboundRoute.Refused>(Decide(mesh, "10.1.0.1:80"));
+    }
 }

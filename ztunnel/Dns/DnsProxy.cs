@@ -1,14 +1,25 @@
 using System.Net;
 using System.Net.Sockets;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.InPod;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Ztunnel.Dns;
 
-/// <summary>What the DNS proxies of all pods share.</summary>
-public sealed record DnsServices(NameServers Servers, DnsMetrics Metrics, PodSockets OwnSockets)
+/// <summary>What the pods' lookups share, those of their resolvers and those that their connections need.</summary>
+/// <param name="OwnSockets">Sockets of ztunnel's own namespace.</param>
+/// <param name="Names">Host names of workloads without addresses.</param>
+/// <param name="ServesPods">Whether pods' own lookups are answered.</param>
+public sealed record DnsServices(NameServers Servers, DnsMetrics Metrics, PodSockets OwnSockets, HostNames Names, bool ServesPods)
 {
+    public static DnsServices Create(ZtunnelSettings settings, MetricRegistry metrics, ILoggerFactory loggers, TimeProvider clock)
+    {
+        var servers = new NameServers(settings.ResolverFile, clock, loggers.CreateLogger("ztunnel::dns::forwarder"));
+        var own = new PodSockets(null, settings);
+        return new DnsServices(servers, new DnsMetrics(metrics), own, new HostNames(new DnsForwarder(own, own, servers, clock), settings.IPv6Enabled, clock), settings.DnsProxy);
+    }
+
     public QueryLimit Limit { get; } = new(QueryLimit.PerNode, null);
 }
 

@@ -148,9 +148,18 @@ internal static class OutboundExplainer
         },
         // As the proxy does with it.
         OutboundRoute.DoubleHbone remote => new RouteReport { Share = possible.Share, Kind = RouteKind.DoubleHbone, NextHop = remote.Gateway.ToString(), Authority = remote.Authority.ToString(), Peer = WorkloadReport.Of(remote.Peer), Refusal = RefusalReports.Of(CloseReason.RemoteNetwork(remote.Peer)) },
+        OutboundRoute.ByName byName => ByName(possible, byName),
         OutboundRoute.Refused refused => new RouteReport { Share = possible.Share, Kind = RouteKind.Refused, Refusal = RefusalReports.Of(refused.Reason) },
         _ => throw new UnreachableException(),
     };
+
+    // The address is known when a connection is made; until then the name stands for it.
+    private static RouteReport ByName(PossibleRoute possible, OutboundRoute.ByName route)
+    {
+        var report = Report(possible with { Route = route.Then(IPAddress.Any) });
+        string? Named(string? endPoint) => endPoint?.Replace(IPAddress.Any.ToString(), route.Peer.Hostname, StringComparison.Ordinal);
+        return report with { NextHop = Named(report.NextHop), Authority = Named(report.Authority) };
+    }
 
     private static IEnumerable<HeldResource> Resources(MeshSnapshot mesh, Workload source, IPEndPoint destination, IReadOnlyList<PossibleRoute> routes, ExplainSettings settings)
     {
@@ -160,6 +169,7 @@ internal static class OutboundExplainer
             OutboundRoute.Hbone tunnel => tunnel.Peer,
             OutboundRoute.Plaintext plain => plain.Peer,
             OutboundRoute.DoubleHbone remote => remote.Peer,
+            OutboundRoute.ByName byName => byName.Peer,
             _ => null,
         }).Append(workload).Append(source).OfType<Workload>().DistinctBy(w => w.Uid, StringComparer.Ordinal);
         return workloads.Select(HeldResources.Of).Concat(service is null ? [] : [HeldResources.Of(service, mesh)]);

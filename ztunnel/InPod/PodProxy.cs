@@ -34,18 +34,17 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     public PodContext Context { get; }
 
     /// <summary>Opens the listeners of an enrolled pod.</summary>
-    /// <param name="dns">Null when lookups are not answered.</param>
     /// <exception cref="IOException">A port could not be opened; nothing is left open.</exception>
-    public static PodProxy Start(PodContext pod, DnsServices? dns)
+    public static PodProxy Start(PodContext pod, DnsServices dns)
     {
-        var proxy = new PodProxy(pod) { _dns = dns is null ? null : DnsProxy.Start(pod, dns) };
+        var proxy = new PodProxy(pod) { _dns = dns.ServesPods ? DnsProxy.Start(pod, dns) : null };
         try
         {
             proxy.Open(
             [
                 (ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync),
                 (ProxyPorts.InboundPlaintext, "inbound plaintext", new PlaintextProxy(pod).ServeAsync),
-                (ProxyPorts.Outbound, "outbound", new OutboundProxy(pod, proxy._pool).ServeAsync),
+                (ProxyPorts.Outbound, "outbound", new OutboundProxy(pod, proxy._pool, dns).ServeAsync),
             ]);
             return proxy;
         }

@@ -9,6 +9,7 @@ using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.InPod;
 using AmbientMesh.Ztunnel.Reporting;
 
@@ -16,7 +17,8 @@ namespace AmbientMesh.Ztunnel.Outbound;
 
 /// <summary>Serves connections the pod's applications open (port 15001): decide, connect, carry bytes, account.</summary>
 /// <param name="pool">The pod's tunnels.</param>
-public sealed class OutboundProxy(PodContext pod, HbonePool pool)
+/// <param name="dns">Finds workloads that are known by a host name.</param>
+public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dns)
 {
     private readonly ProxyServices _services = pod.Services;
 
@@ -61,7 +63,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
             return;
         }
         var settings = new OutboundSettings(_services.Settings.Network, Random.Shared);
-        switch (OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings))
+        switch (await ResolvedAsync(OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings), workload, connection.Closing))
         {
             case OutboundRoute.Refused refused:
                 Reject(connection, application, source, destination, refused.Reason);
@@ -77,6 +79,17 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool)
                 await ForwardAsync(connection, application, description, destination, c => OpenTunnelAsync(tunnel, workload, source, connection.Trace, c));
                 break;
         }
+    }
+
+    /// <summary>The route itself, or for a workload known by its host name the one to an address of that name.</summary>
+    private async ValueTask<OutboundRoute> ResolvedAsync(OutboundRoute route, Workload client, CancellationToken cancellationToken)
+    {
+        if (route is not OutboundRoute.ByName { Peer: var peer } byName) return route;
+        dns.Metrics.OnDemand(client, peer.Hostname);
+        var lookup = await dns.Names.ResolveAsync(peer.Hostname, cancellationToken);
+        return lookup.Choose(byName.Preferred, byName.Families, Random.Shared) is { } address
+            ? byName.Then(address)
+            : new OutboundRoute.Refused(CloseReason.NameUnresolved(peer, peer.Hostname, lookup.Addresses.IsEmpty ? lookup.Why : "no A/AAAA records of a family the service allows"));
     }
 
     private void Reject(OpenConnection connection, SocketTransport application, IPEndPoint source, IPEndPoint destination, CloseReason reason)

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Net;
+using System.Net.Sockets;
 using AmbientMesh.Hbone;
 using AmbientMesh.Model;
 using AmbientMesh.Ztunnel.Connections;
@@ -24,6 +25,11 @@ public abstract record OutboundRoute
     /// <summary>A tunnel within a tunnel through another network's gateway: outer to the gateway, inner end to end.</summary>
     public sealed record DoubleHbone(
         IPEndPoint Gateway, ImmutableArray<SpiffeId> GatewayIdentities, HboneAuthority Authority, ImmutableArray<SpiffeId> InnerIdentities, Workload Peer, MeshService Service) : OutboundRoute;
+
+    /// <summary>The workload has a host name instead of addresses: look it up, then take the way <paramref name="Then"/> gives for one of its addresses.</summary>
+    /// <param name="Preferred">Family of the address the application asked for.</param>
+    /// <param name="Families">Families the service allows.</param>
+    public sealed record ByName(Workload Peer, AddressFamily Preferred, IpFamilies Families, Func<IPAddress, OutboundRoute> Then) : OutboundRoute;
 
     /// <summary>No bytes leave; the reason is what the access log and the metric show.</summary>
     public sealed record Refused(CloseReason Reason) : OutboundRoute;

@@ -44,7 +44,7 @@ public static class OutboundRouter
         if (ResolveWaypoint(request, reference) is not { } waypoint) return Refuse(UnknownWaypoint(reference, Decider.Of(service)));
         return waypoint.Workload.Network != request.Source.Network
             ? AcrossNetworks(request, service, waypoint.Workload, waypoint.Service)
-            : Tunnel(waypoint, HboneAuthority.Of(request.Destination), service);
+            : Tunnel(request, waypoint, HboneAuthority.Of(request.Destination), service);
     }
 
     private static OutboundRoute ToService(in Request request, MeshService service)
@@ -62,7 +62,7 @@ public static class OutboundRouter
         if (workload.Waypoint is { } reference && !GatewayResolution.IsPartOf(request.Mesh, request.Source, reference))
         {
             return ResolveWaypoint(request, reference) is { } waypoint
-                ? Tunnel(waypoint, HboneAuthority.Of(request.Destination), null)
+                ? Tunnel(request, waypoint, HboneAuthority.Of(request.Destination), null)
                 : Refuse(UnknownWaypoint(reference, Decider.Of(workload)));
         }
         return Direct(request, workload, (ushort)request.Destination.Port, null);
@@ -70,16 +70,26 @@ public static class OutboundRouter
 
     private static OutboundRoute Direct(in Request request, Workload workload, ushort port, MeshService? service)
     {
-        if (workload.AddressFor(request.Destination.Address, service?.IpFamilies ?? IpFamilies.Automatic) is not { } address) return Refuse(CloseReason.NoAddress(workload));
-        var target = new IPEndPoint(address, port);
-        return workload.SpeaksHbone
-            ? new OutboundRoute.Hbone(new IPEndPoint(address, Workload.HbonePort), GatewayResolution.Identities(service, workload), HboneAuthority.Of(target), workload, service)
-            : new OutboundRoute.Plaintext(target, workload, service);
+        var families = service?.IpFamilies ?? IpFamilies.Automatic;
+        if (workload.AddressFor(request.Destination.Address, families) is { } known) return At(known);
+        return IsFoundByName(workload) ? new OutboundRoute.ByName(workload, request.Destination.AddressFamily, families, At) : Refuse(CloseReason.NoAddress(workload));
+
+        OutboundRoute At(IPAddress address) => workload.SpeaksHbone
+            ? new OutboundRoute.Hbone(new IPEndPoint(address, Workload.HbonePort), GatewayResolution.Identities(service, workload), HboneAuthority.Of(new IPEndPoint(address, port)), workload, service)
+            : new OutboundRoute.Plaintext(new IPEndPoint(address, port), workload, service);
     }
 
-    private static OutboundRoute Tunnel(ResolvedGateway waypoint, HboneAuthority authority, MeshService? service) => waypoint.Address is { } address
-        ? new OutboundRoute.Hbone(new IPEndPoint(address, waypoint.Port), waypoint.Identities, authority, waypoint.Workload, service)
-        : Refuse(CloseReason.NoAddress(waypoint.Workload));
+    private static bool IsFoundByName(Workload workload) => workload.Addresses.IsEmpty && workload.Hostname.Length > 0;
+
+    private static OutboundRoute Tunnel(in Request request, ResolvedGateway waypoint, HboneAuthority authority, MeshService? service)
+    {
+        if (waypoint.Address is { } known) return At(known);
+        return IsFoundByName(waypoint.Workload)
+            ? new OutboundRoute.ByName(waypoint.Workload, request.Destination.AddressFamily, waypoint.Service?.IpFamilies ?? IpFamilies.Automatic, At)
+            : Refuse(CloseReason.NoAddress(waypoint.Workload));
+
+        OutboundRoute At(IPAddress address) => new OutboundRoute.Hbone(new IPEndPoint(address, waypoint.Port), waypoint.Identities, authority, waypoint.Workload, service);
+    }
 
     private static OutboundRoute AcrossNetworks(in Request request, MeshService asked, Workload remote, MeshService? end)
     {

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
+using AmbientMesh.Linux;
 
 namespace AmbientMesh.Integration.Tests.Ztunnel;
 
@@ -27,14 +28,19 @@ public sealed class NameServerStandIn : IDisposable
         lock (_seen) _seen.Clear();
     }
 
-    public static NameServerStandIn Start(PodNamespace pod, Func<byte[], bool, byte[]?> answer)
+    public static NameServerStandIn Start(PodNamespace pod, Func<byte[], bool, byte[]?> answer) => Start(pod.Namespace, [pod.V4, pod.V6], answer);
+
+    /// <summary>In the test's own namespace, at a loopback address that nobody else uses.</summary>
+    public static NameServerStandIn StartOnLoopback(IPAddress address, Func<byte[], bool, byte[]?> answer) => Start(NetworkNamespace.Home, [address], answer);
+
+    private static NameServerStandIn Start(NetworkNamespace inside, IPAddress[] addresses, Func<byte[], bool, byte[]?> answer)
     {
         var server = new NameServerStandIn(answer);
-        foreach (var address in (IPAddress[])[pod.V4, pod.V6])
+        foreach (var address in addresses)
         {
             var end = new IPEndPoint(address, 53);
-            var datagrams = pod.Namespace.Run(() => Bound(end, SocketType.Dgram, ProtocolType.Udp));
-            var streams = pod.Namespace.Run(() => Bound(end, SocketType.Stream, ProtocolType.Tcp));
+            var datagrams = inside.Run(() => Bound(end, SocketType.Dgram, ProtocolType.Udp));
+            var streams = inside.Run(() => Bound(end, SocketType.Stream, ProtocolType.Tcp));
             server._sockets.AddRange([datagrams, streams]);
             _ = server.ServeDatagramsAsync(datagrams);
             _ = server.ServeStreamsAsync(streams);
