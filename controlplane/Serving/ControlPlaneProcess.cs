@@ -106,6 +106,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"));
         List<Func<CancellationToken, Task>> writers = [roots.RunAsync];
         if (settings.WritesStatus) writers.Add(new StatusWriting(client, statusReports, logs.CreateLogger("AmbientMesh.ControlPlane.Status")).RunAsync);
+        if (settings.UntaintsNodes) writers.Add(new NodeUntainting(client, watch.Nodes, watch.Pods, settings.SystemNamespace, logs.CreateLogger("AmbientMesh.ControlPlane.Nodes")).RunAsync);
         if (settings.AllocatesAddresses)
             writers.Add(new AddressAssigning(client, watch.ServiceEntries, settings.AllocatedIpv4, settings.AllocatedIpv6, logs.CreateLogger("AmbientMesh.ControlPlane.Addresses")).RunAsync);
         var duties = new LeaderDuties(client, settings.SystemNamespace, settings.PodName, writers, logs);

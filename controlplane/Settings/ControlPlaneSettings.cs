@@ -46,6 +46,8 @@ public sealed record ControlPlaneSettings
 
     /// <summary>AMBIENT_ENABLE_STATUS: say on objects what became of them.</summary>
     public bool WritesStatus { get; init; } = true;
+    /// <summary>PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS: take the taint <c>cni.istio.io/not-ready</c> off nodes whose CNI agent is ready.</summary>
+    public bool UntaintsNodes { get; init; }
     /// <summary>PILOT_ENABLE_IP_AUTOALLOCATE: give addresses to hosts of ServiceEntries that have none.</summary>
     public bool AllocatesAddresses { get; init; } = true;
     /// <summary>PILOT_IP_AUTOALLOCATE_IPV4_PREFIX: where such addresses are taken from.</summary>

@@ -48,6 +48,7 @@ internal sealed class SettingsReader
         ServesAmbient = Boolean("PILOT_ENABLE_AMBIENT", _default.ServesAmbient),
         SendsDryRunPolicies = Boolean("AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY", _default.SendsDryRunPolicies),
         WritesStatus = Boolean("AMBIENT_ENABLE_STATUS", _default.WritesStatus),
+        UntaintsNodes = Boolean("PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS", _default.UntaintsNodes),
         AllocatesAddresses = Boolean("PILOT_ENABLE_IP_AUTOALLOCATE", _default.AllocatesAddresses),
         AllocatedIpv4 = Range("PILOT_IP_AUTOALLOCATE_IPV4_PREFIX", _default.AllocatedIpv4),
         AllocatedIpv6 = Range("PILOT_IP_AUTOALLOCATE_IPV6_PREFIX", _default.AllocatedIpv6),

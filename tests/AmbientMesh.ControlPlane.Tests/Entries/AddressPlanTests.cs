@@ -27,7 +27,6 @@ public class AddressPlanTests
         plan.Decide(entries, out _).ToDictionary(a => a.Entry.Name, a => string.Join(" ", a.Addresses.Select(x => $"{x.Host}={x.Value}")));
 
     [Fact]
-    [Scenario("L4-060")]
     public void Each_host_gets_one_address_of_each_family_the_oldest_entry_first()
     {
         var told = Told(Plan(), Entry("b", ["b.example.com"]), Entry("a", ["A1.example.com", "a2.example.com"], age: 1));

@@ -45,7 +45,6 @@ public class EntryServingTests
     }
 
     [Fact]
-    [Scenario("L4-060")]
     public async Task A_host_without_address_is_given_some_which_are_served_and_gives_them_back()
     {
         await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
