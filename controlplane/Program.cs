@@ -3,6 +3,7 @@ using AmbientMesh.ControlPlane.Serving;
 using AmbientMesh.ControlPlane.Settings;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Otlp;
 using Microsoft.Extensions.Logging;
 
 const int UnusableSettings = 2;
@@ -33,6 +34,9 @@ try
 {
     var connection = KubernetesConnection.Find(settings.Kubeconfig, Environment.GetEnvironmentVariable, clock);
     await using var controlPlane = await ControlPlaneProcess.StartAsync(settings, connection, clock, logs, stop.Token);
+    lines.Register(controlPlane.Metrics);
+    await using var export = OtlpExport.Start(settings.Export, controlPlane.Metrics, "istiod", typeof(ControlPlaneProcess).Assembly.GetName().Version?.ToString(3) ?? "",
+        [new("k8s.pod.name", settings.PodName), new("k8s.namespace.name", settings.SystemNamespace), new("k8s.cluster.name", settings.ClusterId)], () => { }, clock, logs.CreateLogger("AmbientMesh.ControlPlane"));
     await controlPlane.Ended.WaitAsync(stop.Token);
     return 0;
 }

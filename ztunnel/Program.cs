@@ -54,6 +54,7 @@ using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context
 try
 {
     await using var app = await ZtunnelApp.StartAsync(settings, loggers, levels, TimeProvider.System);
+    lines.Register(app.Metrics);
     log.Write(LogLevel.Information, $"ztunnel {ZtunnelApp.Version} on node {settings.NodeName}: shared proxy mode - in-pod mode enabled");
     var first = await Task.WhenAny(interrupted.Task, app.ShutdownAsked, app.Running);
     if (first == app.Running) await app.Running;

@@ -2,6 +2,7 @@ using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Rpc;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Otlp;
 using AmbientMesh.Xds;
 using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Certificates;
@@ -33,6 +34,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private readonly List<IAsyncDisposable> _endpoints = [];
     private readonly List<RpcChannel> _channels = [];
     private readonly ProxyServices _services;
+    private readonly OtlpExport? _export;
     private readonly DnsServices _dns;
     private readonly RevocationWatch? _revocations;
     private readonly SvidStore _svids;
@@ -47,11 +49,16 @@ public sealed class ZtunnelApp : IAsyncDisposable
         Mesh = new MeshStore(settings.NodeName);
         _revocations = settings.CrlPath is { } path ? new RevocationWatch(path, clock, loggers.CreateLogger("ztunnel::tls::crl")) : null;
         _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
-        ProcessMetrics.Register(Metrics, Version);
-        Discovery = Discover(settings);
-        _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock), settings, clock, loggers);
-        _dns = DnsServices.Create(settings, Metrics, loggers, clock);
+        ProcessMetrics.Register(Metrics);
+        Metrics.Gauge("istio_build", "Istio component build info.", "component", "tag").With("ztunnel", Version).Set(1);
         Pods = new PodTable(StartPodAsync, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
+        Discovery = Discover(settings);
+        _export = OtlpExport.Start(settings.Export, Metrics, "ztunnel", Version,
+            [new("k8s.pod.name", settings.PodName), new("k8s.namespace.name", settings.PodNamespace), new("k8s.node.name", settings.NodeName), new("k8s.cluster.name", settings.ClusterId)],
+            CountBytes, clock, loggers.CreateLogger("ztunnel::otlp"));
+        var spans = _export is { } export && settings.Export.Traces is not null ? new ConnectionSpans(settings.Export, span => export.TryAdd(span)) : null;
+        _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock, spans), settings, clock, loggers);
+        _dns = DnsServices.Create(settings, Metrics, loggers, clock);
         Readiness.Wait(PodTable.ReadinessTask);
         if (Discovery is not null) Readiness.Wait(DiscoveryTask);
     }
@@ -109,6 +116,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         await Pods.StopAllAsync();
         await _svids.DisposeAsync();
         foreach (var endpoint in _endpoints) await endpoint.DisposeAsync();
+        if (_export is not null) await _export.DisposeAsync();
         foreach (var channel in _channels) channel.Dispose();
         _predecessor?.Dispose();
         _stopping.Dispose();

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using AmbientMesh.Cni.Node.Enrollment;
 using AmbientMesh.Cni.Node.Redirection;
+using AmbientMesh.Telemetry.Otlp;
 
 namespace AmbientMesh.Cni.Node;
 
@@ -49,6 +50,8 @@ internal sealed record AgentSettings
     public int MonitoringPort { get; init; } = 15014;
     /// <summary>HEALTH_PORT.</summary>
     public int HealthPort { get; init; } = 8000;
+    /// <summary>Export of metrics (OTEL_…); off unless an endpoint is set.</summary>
+    public OtlpSettings Export { get; init; } = new();
     /// <summary>LOG_FORMAT <c>json</c>: one JSON object a line.</summary>
     public bool LogsAsJson { get; init; }
     /// <summary>RUST_LOG-like filter: AGENT_LOG_LEVEL.</summary>
@@ -103,7 +106,8 @@ internal sealed record AgentSettings
             LogsAsJson = reader.Text("LOG_FORMAT", "text") == "json",
             LogFilter = reader.Text("AGENT_LOG_LEVEL", d.LogFilter),
         };
-        return (settings, reader.Problems);
+        settings = settings with { Export = OtlpSettings.Read(environment, out var problems) with { Traces = null } };
+        return (settings, [.. reader.Problems, .. problems]);
     }
 
     /// <summary>Reads variables, keeping a list of those that cannot be used.</summary>

@@ -10,12 +10,14 @@ using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Linux;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Otlp;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Cni.Node;
 
 /// <summary>The node agent from start to end: its parts, their order at start, and what stays when it ends. Source: reference 9.3 and 9.8.</summary>
-internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client, TimeProvider clock, ILoggerFactory logs)
+/// <param name="registerMore">Adds metrics of the process, such as lost log lines.</param>
+internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client, TimeProvider clock, ILoggerFactory logs, Action<MetricRegistry>? registerMore = null)
 {
     private const int Workers = 4;
     private const int HostRuleTries = 10;
@@ -48,6 +50,8 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
         var unenrolled = new UnenrolledPods((pod, warning, reason, message) => events.Record(pod, warning, reason, message), clock);
         var ztunnels = new ZdsServer(_pods, clock, logs.CreateLogger("cni::ztunnel"));
         var registry = new MetricRegistry();
+        ProcessMetrics.Register(registry);
+        registerMore?.Invoke(registry);
         var metrics = new AgentMetrics(registry, () => ztunnels.Connected, () => _pods.All.Count(pod => pod.IsComplete), () => unenrolled.Count);
         var rules = new EnrollmentRules(settings.AmbientEnabled ? settings.Selectors : [], settings.ExcludedNamespaces, settings.SystemNamespace);
         var search = new PodNamespaceSearch(settings.HostProc, tools.HostId);
@@ -69,6 +73,8 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
         // Ports and sockets first: one that is taken ends the agent before anything is changed.
         await using var health = HttpEndpoint.Start("health", HttpEndpoint.Wildcard(settings.HealthPort, Socket.OSSupportsIPv6), (request, _) => ValueTask.FromResult(status.Answer(request)), _log, clock);
         await using var monitoring = HttpEndpoint.Start("metrics", HttpEndpoint.Wildcard(settings.MonitoringPort, Socket.OSSupportsIPv6), (request, _) => ValueTask.FromResult(StandardEndpoints.Metrics(request, registry, MetricFormat.Prometheus)), _log, clock);
+        await using var export = OtlpExport.Start(settings.Export, registry, "istio-cni-node", typeof(NodeAgent).Assembly.GetName().Version?.ToString(3) ?? "",
+            [new("k8s.node.name", settings.NodeName), new("k8s.namespace.name", settings.PodNamespace)], () => { }, clock, _log);
         (Health, Monitoring, Verification) = (health.EndPoints[0], monitoring.EndPoints[0], verification);
         Directory.CreateDirectory(Path.GetDirectoryName(settings.ZdsSocket)!);
         using var ztunnelSocket = SeqPacketListener.Bind(settings.ZdsSocket);

@@ -22,7 +22,7 @@ try
 {
     var connection = KubernetesConnection.Find(null, Environment.GetEnvironmentVariable, TimeProvider.System);
     using var client = new KubernetesClient(connection, new KubernetesClientOptions { Name = "istio-cni-node" });
-    await new NodeAgent(settings, client, TimeProvider.System, logs).RunAsync(stop.Token);
+    await new NodeAgent(settings, client, TimeProvider.System, logs, output.Register).RunAsync(stop.Token);
     return 0;
 }
 catch (Exception e) when (e is IOException or KubernetesConfigurationException)

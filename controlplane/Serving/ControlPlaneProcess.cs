@@ -72,6 +72,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         Readiness.Wait(ReadinessOfDiscovery);
         var log = logs.CreateLogger("AmbientMesh.ControlPlane");
         var metrics = new ControlPlaneMetrics(Metrics);
+        ProcessMetrics.Register(Metrics);
         var client = Own(new KubernetesClient(connection, new KubernetesClientOptions { Name = "ambientmesh-controlplane", Clock = clock }));
         var scope = await ScopeAsync(settings, client, log, cancellationToken);
 

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using AmbientMesh.Telemetry.Otlp;
 
 namespace AmbientMesh.ControlPlane.Settings;
 
@@ -81,6 +82,9 @@ public sealed record ControlPlaneSettings
 
     /// <summary>COVERAGE_INTERVAL: how often every node is asked what it protects; 0 never.</summary>
     public TimeSpan CoverageInterval { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>Export of metrics (OTEL_…); off unless an endpoint is set.</summary>
+    public OtlpSettings Export { get; init; } = new();
 
     /// <summary>LOG_FORMAT <c>json</c>.</summary>
     public bool LogsAsJson { get; init; }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Net;
 using AmbientMesh.Model;
+using AmbientMesh.Telemetry.Otlp;
 
 namespace AmbientMesh.ControlPlane.Settings;
 
@@ -64,9 +65,17 @@ internal sealed class SettingsReader
         CustomHosts = List("ISTIOD_CUSTOM_HOST", _default.CustomHosts),
         SelfSignedKeyBits = (int)Number("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE", _default.SelfSignedKeyBits),
         CoverageInterval = Duration("COVERAGE_INTERVAL", _default.CoverageInterval),
+        Export = Export(),
         LogsAsJson = Chosen(("LOG_FORMAT", Text("LOG_FORMAT", "text")), "text", "json") == "json",
         LogLevel = Chosen(LevelFlag() is { } level ? ("--log_output_level", level) : ("LOG_LEVEL", Text("LOG_LEVEL", _default.LogLevel)), "error", "warn", "info", "debug", "trace"),
     };
+
+    private OtlpSettings Export()
+    {
+        var settings = OtlpSettings.Read(_environment, out var problems);
+        _problems.AddRange(problems);
+        return settings with { Traces = null };   // no connection of applications passes here
+    }
 
     private string? Variable(string name) => _environment(name) is { Length: > 0 } value ? value : null;
 

@@ -178,6 +178,7 @@ public sealed class HttpEndpoint : IAsyncDisposable
         413 => "Content Too Large",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
+        501 => "Not Implemented",
         503 => "Service Unavailable",
         _ => "Status",
     };

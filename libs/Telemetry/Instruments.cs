@@ -56,7 +56,6 @@ public sealed class Histogram
         _sum.Add(value);
     }
 
-    internal ReadOnlySpan<double> Bounds => _bounds;
     internal double Sum => _sum.Value;
 
     /// <summary>Counts per bucket (not yet cumulative), read once.</summary>
@@ -75,12 +74,12 @@ public sealed class CounterFamily(string name, string help, string[] labels, int
     /// <summary>Every series' label values, in the order of <see cref="MetricFamily.Labels"/>, and value.</summary>
     public IEnumerable<(IReadOnlyList<string> Values, long Value)> Read() => Snapshot().Select(entry => ((IReadOnlyList<string>)entry.Values, entry.Series.Value));
 
-    internal override void Write(MetricTextWriter writer)
+    internal override void Write(IMetricWriter writer)
     {
         var series = Snapshot();
         if (series.Length == 0) return;
-        writer.Header(this, "counter");
-        foreach (var (values, counter) in series) writer.Sample(writer.CounterName(Name), Labels, values, counter.Value);
+        writer.Begin(this, MetricKind.Counter);
+        foreach (var (values, counter) in series) writer.Number(values, counter.Value);
     }
 }
 
@@ -88,12 +87,12 @@ public sealed class GaugeFamily(string name, string help, string[] labels, int m
 {
     protected override Gauge Create() => new();
 
-    internal override void Write(MetricTextWriter writer)
+    internal override void Write(IMetricWriter writer)
     {
         var series = Snapshot();
         if (series.Length == 0) return;
-        writer.Header(this, "gauge");
-        foreach (var (values, gauge) in series) writer.Sample(Name, Labels, values, gauge.Value);
+        writer.Begin(this, MetricKind.Gauge);
+        foreach (var (values, gauge) in series) writer.Number(values, gauge.Value);
     }
 }
 
@@ -110,36 +109,21 @@ public sealed class HistogramFamily : LabelledFamily<Histogram>
 
     protected override Histogram Create() => new(_bounds);
 
-    internal override void Write(MetricTextWriter writer)
+    internal override void Write(IMetricWriter writer)
     {
         var series = Snapshot();
         if (series.Length == 0) return;
-        writer.Header(this, "histogram");
-        foreach (var (values, histogram) in series) WriteSeries(writer, values, histogram);
-    }
-
-    private void WriteSeries(MetricTextWriter writer, string[] values, Histogram histogram)
-    {
-        var counts = histogram.Counts();
-        writer.Sample(Name + "_sum", Labels, values, histogram.Sum);
-        writer.Sample(Name + "_count", Labels, values, counts.Sum());
-        string[] bucketLabels = ["le", .. Labels];
-        long cumulative = 0;
-        for (var i = 0; i < counts.Length; i++)
-        {
-            cumulative += counts[i];
-            var bound = i < histogram.Bounds.Length ? MetricTextWriter.Bound(histogram.Bounds[i]) : "+Inf";
-            writer.Sample(Name + "_bucket", bucketLabels, [bound, .. values], cumulative);
-        }
+        writer.Begin(this, MetricKind.Histogram);
+        foreach (var (values, histogram) in series) writer.Distribution(values, _bounds, histogram.Counts(), histogram.Sum);
     }
 }
 
 internal sealed class ObservedGauge(string name, string help, Func<double> read) : MetricFamily(name, help, [])
 {
-    internal override void Write(MetricTextWriter writer)
+    internal override void Write(IMetricWriter writer)
     {
-        writer.Header(this, "gauge");
-        writer.Sample(Name, [], [], read());
+        writer.Begin(this, MetricKind.Gauge);
+        writer.Number([], read());
     }
 }
 
@@ -149,14 +133,14 @@ public readonly record struct ObservedSeries(string[] Labels, double Value);
 
 internal sealed class ObservedFamily(string name, string help, string[] labels, bool isCounter, Func<IEnumerable<ObservedSeries>> read) : MetricFamily(name, help, labels)
 {
-    internal override void Write(MetricTextWriter writer)
+    internal override void Write(IMetricWriter writer)
     {
         var any = false;
         foreach (var series in read())
         {
-            if (!any) writer.Header(this, isCounter ? "counter" : "gauge");
+            if (!any) writer.Begin(this, isCounter ? MetricKind.Counter : MetricKind.Gauge);
             any = true;
-            writer.Sample(isCounter ? writer.CounterName(Name) : Name, Labels, series.Labels, series.Value);
+            writer.Number(series.Labels, series.Value);
         }
     }
 }

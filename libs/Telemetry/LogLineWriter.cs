@@ -23,6 +23,9 @@ public readonly record struct LogLine(DateTimeOffset Time, LogLevel Level, strin
 /// <summary>Renders log lines in the layouts of ztunnel (L4 reference §11.3).</summary>
 public static class LogLineWriter
 {
+    /// <summary>Longest value or message shown, in characters: a peer may choose some of them, and the queue of lines must stay small.</summary>
+    private const int MaxText = 2048;
+
     private const string TimeFormat = "yyyy-MM-dd'T'HH:mm:ss.ffffff'Z'";
 
     /// <summary>The line with its newline.</summary>
@@ -36,7 +39,7 @@ public static class LogLineWriter
         var target = line.Target.StartsWith(plainPrefix, StringComparison.Ordinal) ? line.Target[plainPrefix.Length..] : line.Target;
         text.Append(line.Time.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture)).Append('\t').Append(LogFilter.Name(line.Level)).Append('\t').Append(target);
         if (line.Fields.Span is { } span) text.Append(':').Append(span.Name).Append('{').Append(span.Key).Append('=').Append(OneLine(span.Value)).Append('}');
-        text.Append('\t').Append(OneLine(line.Message)).Append('\t');
+        text.Append('\t').Append(OneLine(Bounded(line.Message))).Append('\t');
         var first = true;
         foreach (var (key, value) in line.Fields.Fields) first = PlainField(text, key, value, first);
         if (line.Exception is { } exception) PlainField(text, "error", Describe(exception), first);
@@ -48,7 +51,7 @@ public static class LogLineWriter
         if (value is null) return first;
         if (!first) text.Append(' ');
         text.Append(key).Append('=');
-        if (value is string quoted) Quote(text, quoted);
+        if (value is string quoted) Quote(text, Bounded(quoted));
         else text.Append(OneLine(Shown(value)));
         return false;
     }
@@ -62,7 +65,7 @@ public static class LogLineWriter
             json.WriteString("level", LogFilter.Name(line.Level));
             json.WriteString("time", line.Time.UtcDateTime.ToString(TimeFormat, CultureInfo.InvariantCulture));
             json.WriteString("scope", line.Target);
-            json.WriteString("message", line.Message);
+            json.WriteString("message", Bounded(line.Message));
             foreach (var (key, value) in line.Fields.Fields) JsonField(json, key, value);
             if (line.Exception is { } exception) json.WriteString("error", Describe(exception));
             if (line.Fields.Span is { } span)
@@ -90,7 +93,11 @@ public static class LogLineWriter
         }
     }
 
-    private static string Shown(object value) => value switch
+    private static string Bounded(string text) => text.Length <= MaxText ? text : string.Concat(text.AsSpan(0, char.IsHighSurrogate(text[MaxText - 1]) ? MaxText - 1 : MaxText), "…");
+
+    private static string Shown(object value) => Bounded(ShownWhole(value));
+
+    private static string ShownWhole(object value) => value switch
     {
         string text => text,
         IFormattable formattable => formattable.ToString(null, CultureInfo.InvariantCulture),

@@ -1,5 +1,3 @@
-using System.Text;
-using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Telemetry;
@@ -8,38 +6,33 @@ namespace AmbientMesh.Telemetry;
 /// <remarks>Category names become targets: <c>ztunnel::access</c> stays, <c>AmbientMesh.Ztunnel.Outbound.Listener</c> becomes <c>ztunnel::outbound::listener</c>.</remarks>
 public sealed class MeshLoggerProvider : ILoggerProvider, IAsyncDisposable
 {
-    private const int QueuedLines = 8192;
-
-    private readonly Channel<string> _lines = Channel.CreateBounded<string>(new BoundedChannelOptions(QueuedLines) { FullMode = BoundedChannelFullMode.DropWrite, SingleReader = true });
-    private readonly Stream _output;
+    private readonly LogQueue _lines;
     private readonly LogLayout _layout;
     private readonly string _plainPrefix;
     private readonly TimeProvider _clock;
-    private readonly Task _writing;
 
     /// <summary>Starts writing to <paramref name="output"/>; targets lose <paramref name="plainPrefix"/> in the plain layout.</summary>
     public MeshLoggerProvider(Stream output, LogLayout layout, LogFilter filter, TimeProvider clock, string plainPrefix = "ztunnel::")
     {
-        (_output, _layout, Filter, _clock, _plainPrefix) = (output, layout, filter, clock, plainPrefix);
-        _writing = Task.Run(WriteLinesAsync);
+        (_layout, Filter, _clock, _plainPrefix) = (layout, filter, clock, plainPrefix);
+        _lines = new LogQueue(output, clock, message => LogLineWriter.Write(new LogLine(clock.GetUtcNow(), LogLevel.Warning, "log", message, default, null), layout, plainPrefix));
     }
 
     public LogFilter Filter { get; }
 
     public ILogger CreateLogger(string categoryName) => new MeshLogger(this, Target(categoryName));
 
-    /// <summary>Writes what is queued, then stops.</summary>
-    public async ValueTask DisposeAsync()
-    {
-        _lines.Writer.TryComplete();
-        await _writing;
-    }
+    /// <summary>Lines lost because nobody read them, or because they could not be written.</summary>
+    public long DroppedLines => _lines.Dropped;
 
-    public void Dispose()
-    {
-        _lines.Writer.TryComplete();
-        _writing.Wait(TimeSpan.FromSeconds(5));
-    }
+    /// <summary>Registers <c>ambientmesh_log_lines_dropped</c>.</summary>
+    public void Register(MetricRegistry registry) => registry.CounterFrom(
+        "ambientmesh_log_lines_dropped_total", "Log lines lost because nobody read them, or because they could not be written.", [], () => [new ObservedSeries([], DroppedLines)]);
+
+    /// <summary>Writes what is queued, for two seconds at most, then stops.</summary>
+    public ValueTask DisposeAsync() => _lines.DisposeAsync();
+
+    public void Dispose() => _lines.DisposeAsync().AsTask().Wait(TimeSpan.FromSeconds(5));
 
     internal static string Target(string category)
     {
@@ -51,30 +44,7 @@ public sealed class MeshLoggerProvider : ILoggerProvider, IAsyncDisposable
     {
         var fields = state is LogFields given ? given : default;
         var message = state is LogFields ? fields.Message : formatter(state, exception);
-        _lines.Writer.TryWrite(LogLineWriter.Write(new LogLine(_clock.GetUtcNow(), level, target, message, fields, exception), _layout, _plainPrefix));
-    }
-
-    private async Task WriteLinesAsync()
-    {
-        var buffer = new byte[16 * 1024];
-        try
-        {
-            while (await _lines.Reader.WaitToReadAsync())
-            {
-                while (_lines.Reader.TryRead(out var line))
-                {
-                    var needed = Encoding.UTF8.GetMaxByteCount(line.Length);
-                    if (needed > buffer.Length) await _output.WriteAsync(Encoding.UTF8.GetBytes(line));
-                    else await _output.WriteAsync(buffer.AsMemory(0, Encoding.UTF8.GetBytes(line, buffer)));
-                }
-                await _output.FlushAsync();
-            }
-        }
-        catch (IOException)
-        {
-            // Nobody reads the log any more; the mesh goes on without it.
-            while (await _lines.Reader.WaitToReadAsync()) _lines.Reader.TryRead(out _);
-        }
+        _lines.Add(LogLineWriter.Write(new LogLine(_clock.GetUtcNow(), level, target, message, fields, exception), _layout, _plainPrefix));
     }
 
     private sealed class MeshLogger(MeshLoggerProvider provider, string target) : ILogger

@@ -28,23 +28,41 @@ public static class MetricExposition
 }
 
 /// <summary>Writes families and samples; text is escaped as OpenMetrics §ABNF demands.</summary>
-internal sealed class MetricTextWriter(MetricFormat format)
+internal sealed class MetricTextWriter(MetricFormat format) : IMetricWriter
 {
     private const string TotalSuffix = "_total";
     private readonly StringBuilder _text = new();
 
-    internal string CounterName(string name) => format == MetricFormat.Prometheus ? name : BaseName(name) + TotalSuffix;
+    private MetricFamily _family = null!;
+    private string _name = "";   // of a sample
+    private string[] _bucketLabels = [];
 
-    internal void Header(MetricFamily family, string type)
+    public void Begin(MetricFamily family, MetricKind kind)
     {
-        var name = format == MetricFormat.OpenMetrics && type == "counter" ? BaseName(family.Name) : family.Name;
+        var name = format == MetricFormat.OpenMetrics && kind == MetricKind.Counter ? BaseName(family.Name) : family.Name;
+        (_family, _name) = (family, kind == MetricKind.Counter && format == MetricFormat.OpenMetrics ? name + TotalSuffix : family.Name);
+        if (kind == MetricKind.Histogram) _bucketLabels = ["le", .. family.Labels];
         _text.Append("# HELP ").Append(name).Append(' ');
         Escape(family.Help, quotes: false);
-        _text.Append("\n# TYPE ").Append(name).Append(' ').Append(type).Append('\n');
+        _text.Append("\n# TYPE ").Append(name).Append(' ').Append(kind switch { MetricKind.Counter => "counter", MetricKind.Gauge => "gauge", _ => "histogram" }).Append('\n');
         if (family.Unit is not null && format == MetricFormat.OpenMetrics) _text.Append("# UNIT ").Append(name).Append(' ').Append(family.Unit).Append('\n');
     }
 
-    internal void Sample(string name, IReadOnlyList<string> labels, IReadOnlyList<string> values, double value)
+    public void Number(IReadOnlyList<string> values, double value) => Sample(_name, _family.Labels, values, value);
+
+    public void Distribution(IReadOnlyList<string> values, double[] bounds, long[] counts, double sum)
+    {
+        Sample(_name + "_sum", _family.Labels, values, sum);
+        Sample(_name + "_count", _family.Labels, values, counts.Sum());
+        long cumulative = 0;
+        for (var i = 0; i < counts.Length; i++)
+        {
+            cumulative += counts[i];
+            Sample(_name + "_bucket", _bucketLabels, [i < bounds.Length ? Bound(bounds[i]) : "+Inf", .. values], cumulative);
+        }
+    }
+
+    private void Sample(string name, IReadOnlyList<string> labels, IReadOnlyList<string> values, double value)
     {
         _text.Append(name);
         for (var i = 0; i < labels.Count; i++)
@@ -57,7 +75,7 @@ internal sealed class MetricTextWriter(MetricFormat format)
         _text.Append(' ').Append(value.ToString("R", CultureInfo.InvariantCulture)).Append('\n');
     }
 
-    internal static string Bound(double value)
+    private static string Bound(double value)
     {
         var text = value.ToString("R", CultureInfo.InvariantCulture);
         return text.Contains('.') || text.Contains('E') ? text : text + ".0";

@@ -2,6 +2,22 @@ using System.Collections.Concurrent;
 
 namespace AmbientMesh.Telemetry;
 
+/// <summary>What a family's numbers are.</summary>
+internal enum MetricKind { Counter, Gauge, Histogram }
+
+/// <summary>Takes families and their series in one form or another.</summary>
+internal interface IMetricWriter
+{
+    /// <summary>The series that follow belong to this family.</summary>
+    void Begin(MetricFamily family, MetricKind kind);
+
+    /// <param name="values">One per label of the family, in order.</param>
+    void Number(IReadOnlyList<string> values, double value);
+
+    /// <param name="counts">Per bucket, one more than <paramref name="bounds"/>; not cumulative.</param>
+    void Distribution(IReadOnlyList<string> values, double[] bounds, long[] counts, double sum);
+}
+
 /// <summary>One metric name with its help text and label names.</summary>
 public abstract class MetricFamily(string name, string help, string[] labels)
 {
@@ -14,7 +30,7 @@ public abstract class MetricFamily(string name, string help, string[] labels)
     public string? Unit { get; set; }
 
     /// <summary>Writes every series of the family, in the order of first use; nothing when it has none.</summary>
-    internal abstract void Write(MetricTextWriter writer);
+    internal abstract void Write(IMetricWriter writer);
 
     private static string Named(string name) =>
         name.Length > 0 && !char.IsAsciiDigit(name[0]) && name.All(c => char.IsAsciiLetterOrDigit(c) || c is '_' or ':')

@@ -7,6 +7,7 @@ using AmbientMesh.Model;
 using AmbientMesh.Model.Authorization;
 using AmbientMesh.Model.Tests;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Otlp;
 using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Reporting;
@@ -106,6 +107,41 @@ public sealed class ReasonTests
         Assert.Equal("NETWORK_POLICY", Cause(Reason.HboneTimeout).ResponseFlags);
         Assert.Equal("IDENTITY_ERROR", Cause(Reason.IdentityUnavailable).ResponseFlags);
         foreach (var reason in (Reason[])[Reason.PolicyDenied, Reason.PolicyNotAllowed, Reason.PolicyChanged]) Assert.Equal("DENY", Cause(reason).ResponseFlags);
+    }
+
+    [Fact]
+    public void A_sampled_connection_is_a_span_of_its_workload_below_the_peers_and_others_are_none()
+    {
+        var spans = new List<Span>();
+        var settings = new OtlpSettings { Sampling = TraceSampling.Parse("parentbased_always_off", null)!, Resource = [new("team", "a"), new("service.name", "proxy")] };
+        var reports = new ConnectionReports(new TcpMetrics(new MetricRegistry()), new AccessLog(Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance), new FakeTimeProvider(), new ConnectionSpans(settings, spans.Add));
+        var table = new ConnectionTable(new WorkloadInfo("server", "default", "server"), reports.NewTrace);
+        using var unsampled = table.Begin();
+        reports.Failed(unsampled, Direction.Inbound, Here, There, CloseReason.Drain);
+        Assert.Empty(spans);
+
+        using var sampled = table.Begin();
+        sampled.Trace = reports.Continue(TraceContext.Below("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")!.Value);
+        var description = new ConnectionDescription
+        {
+            Direction = Direction.Inbound,
+            Source = Here,
+            Destination = There,
+            HboneTarget = "10.98.0.2:80",
+            Service = Mesh.FindService("server"),
+            SourcePeer = PeerLabels.Of(Mesh.Find("client")),
+            DestinationPeer = PeerLabels.Of(Server),
+            SourceIdentity = Mesh.Find("client").Identity,
+        };
+        reports.Opened(sampled, description).Close(CloseReason.PolicyChange(Decider.Of(new PolicyName("ns", "deny"), 1)), received: 5, sent: 7);
+        var span = Assert.Single(spans);
+        Assert.Equal(("accept server", SpanKind.Server, 0xb7ad6b7169203331, sampled.Trace.SpanId), (span.Name, span.Kind, span.Context.ParentSpanId, span.Context.SpanId));
+        Assert.Equal("connection closed due to policy change", span.Error);
+        var resource = span.Resource.Attributes.ToDictionary();
+        Assert.Equal(("server", "default", "server", "a"), (resource["service.name"], resource["k8s.namespace.name"], resource["k8s.pod.name"], resource["team"]));
+        var attributes = span.Attributes.ToDictionary();
+        Assert.Equal(("policy-changed", "AuthorizationPolicy ns/deny rule 1", "mutual_tls", 5L, 7L),
+            (attributes["error.type"], attributes["ambientmesh.decided_by"], attributes["ambientmesh.connection.security"], attributes["ambientmesh.bytes_received"], attributes["ambientmesh.bytes_sent"]));
     }
 
     [Fact]

@@ -40,6 +40,8 @@ public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, Cov
                 return explain.Answer(request);
             case "/logging":
                 return StandardEndpoints.Logging(request, levels);
+            case "/debug/pprof/profile" or "/debug/pprof/heap" or "/debug/pprof/heap/profiling":
+                return Profiling(request);
             case "/quitquitquit" when request.Method == "POST":
                 shutdown();
                 return HttpEndpointResponse.Text(200, "shutdown now\n");
@@ -49,4 +51,19 @@ public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, Cov
                 return HttpEndpointResponse.NotFound;
         }
     }
+
+    // The runtime samples stacks only for a tool outside the process.
+    private static HttpEndpointResponse Profiling(HttpEndpointRequest request)
+    {
+        if (request.Path == "/debug/pprof/profile")
+        {
+            if (!IsWithin(request.QueryValue("seconds"), 300)) return HttpEndpointResponse.Text(400, "invalid seconds value; expected 1-300");
+            if (!IsWithin(request.QueryValue("frequency"), 1000)) return HttpEndpointResponse.Text(400, "invalid frequency value; expected 1-1000");
+        }
+        return HttpEndpointResponse.Text(501, "no profiles in pprof form can be made in this process. Start it with DOTNET_EnableDiagnostics=1 and use dotnet-trace (processor) or dotnet-gcdump (heap) on it; "
+            + "memory, collections and threads are in the metrics on port 15020.\n");
+    }
+
+    private static bool IsWithin(string? text, int most) =>
+        text is null || (int.TryParse(text, System.Globalization.NumberStyles.None, System.Globalization.CultureInfo.InvariantCulture, out var value) && value >= 1 && value <= most);
 }

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Otlp;
 
 namespace AmbientMesh.Ztunnel.Configuration;
 
@@ -84,6 +85,7 @@ public static class SettingsReader
             ResponseBaggage = env.Flag("ENABLE_RESPONSE_BAGGAGE", true),
             PolicyInfoLogging = env.Flag("AUTHZ_POLICY_INFO_LOGGING", false),
             TerminationDeadline = ZtunnelSettings.DeadlineWithin(env.DurationOrNull("CONNECTION_TERMINATION_DEADLINE"), env.NumberOrNull("TERMINATION_GRACE_PERIOD_SECONDS", 0, 86_400)),
+            Export = Export(env),
             LogLayout = Layout(env),
             LogLevels = Levels(env),
             Metadata = new Dictionary<string, string>(env.WithPrefix("ISTIO_META_")),
@@ -98,6 +100,13 @@ public static class SettingsReader
         if (env.Find("AUTH_TOKEN") is not { } path) return fileExists(DefaultTokenPath) ? DefaultTokenPath : null;
         if (!fileExists(path)) env.Problem($"AUTH_TOKEN names {path}, which is no file.");
         return path;
+    }
+
+    private static OtlpSettings Export(EnvironmentReader env)
+    {
+        var settings = OtlpSettings.Read(env.Find, out var problems);
+        foreach (var problem in problems) env.Problem(problem);
+        return settings;
     }
 
     private static LogLayout Layout(EnvironmentReader env)

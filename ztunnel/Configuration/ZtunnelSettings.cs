@@ -1,6 +1,7 @@
 using System.Globalization;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Telemetry.Otlp;
 
 namespace AmbientMesh.Ztunnel.Configuration;
 
@@ -84,6 +85,9 @@ public sealed record ZtunnelSettings
 
     /// <summary>Names the servers that lookups are forwarded to.</summary>
     public string ResolverFile { get; init; } = "/etc/resolv.conf";
+
+    /// <summary>Export of spans and metrics (OTEL_…); off unless an endpoint is set.</summary>
+    public OtlpSettings Export { get; init; } = new();
     public int AdminPort { get; init; } = 15000;
     public int StatsPort { get; init; } = 15020;
     public int ReadinessPort { get; init; } = 15021;

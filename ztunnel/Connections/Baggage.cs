@@ -6,6 +6,8 @@ namespace AmbientMesh.Ztunnel.Connections;
 /// <summary>What one end of a tunnel says of its workload in the <c>baggage</c> header; for telemetry only, it proves nothing.</summary>
 public sealed record Baggage
 {
+    private const int MaxValue = 253;
+
     public string Cluster { get; init; } = "";
     public string Namespace { get; init; } = "";
     public string WorkloadName { get; init; } = "";
@@ -45,6 +47,7 @@ public sealed record Baggage
                 var equals = member.IndexOf('=');
                 if (equals < 0) continue;
                 var value = member[(equals + 1)..].Trim();
+                if (value.Length > MaxValue) continue;   // it becomes a label of metrics (T-40)
                 baggage = member[..equals].Trim() switch
                 {
                     "k8s.cluster.name" => baggage with { Cluster = value },

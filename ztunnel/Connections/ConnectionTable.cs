@@ -1,10 +1,12 @@
 using AmbientMesh.Model;
+using AmbientMesh.Telemetry;
 
 namespace AmbientMesh.Ztunnel.Connections;
 
 /// <summary>The open connections of one pod. Thread-safe.</summary>
 /// <param name="pod">Whose they are.</param>
-public sealed class ConnectionTable(WorkloadInfo pod)
+/// <param name="newTrace">Gives each its place in a trace; null when no spans are recorded.</param>
+public sealed class ConnectionTable(WorkloadInfo pod, Func<TraceContext>? newTrace = null)
 {
     private readonly Lock _gate = new();
     private readonly HashSet<OpenConnection> _open = [];
@@ -21,7 +23,7 @@ public sealed class ConnectionTable(WorkloadInfo pod)
     /// <summary>A new connection; already closed when the table is.</summary>
     public OpenConnection Begin()
     {
-        var connection = new OpenConnection(this);
+        var connection = new OpenConnection(this, newTrace?.Invoke() ?? TraceContext.New());
         CloseReason? closed;
         lock (_gate)
         {

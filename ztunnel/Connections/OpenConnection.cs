@@ -24,10 +24,10 @@ public sealed class OpenConnection : IDisposable
     private long _countedReceived;
     private long _countedSent;
 
-    internal OpenConnection(ConnectionTable table) => _table = table;
+    internal OpenConnection(ConnectionTable table, TraceContext trace) => (_table, Trace) = (table, trace);
 
     /// <summary>Its place in a trace; the trace id is its id. Set once more when a client has told of its own.</summary>
-    public TraceContext Trace { get; set; } = TraceContext.New();
+    public TraceContext Trace { get; set; }
 
     /// <summary>The pod at which it was captured or to which it came.</summary>
     public WorkloadInfo Pod => _table.Pod;

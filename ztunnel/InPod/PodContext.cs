@@ -36,7 +36,7 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     public WorkloadInfo Info => info;
     public PodSockets Sockets => sockets;
     public ProxyServices Services => services;
-    public ConnectionTable Connections { get; } = new(info);
+    public ConnectionTable Connections { get; } = new(info, services.Reports.NewTrace);
     public ILogger PolicyLog { get; } = services.Loggers.CreateLogger("ztunnel::rbac");
     public LogSpan Span { get; } = new("proxy", "wl", $"{info.Namespace}/{info.Name}");
 

@@ -119,7 +119,7 @@ public sealed class HboneProxy(PodContext pod)
         await Task.Yield();   // the connection's reader must not wait for an application
         using var connection = pod.Connections.Begin();
         (connection.PeerPath, connection.PeerIdentity) = (request.Peer!.Path, request.Peer.Identity);
-        if (TraceContext.Below(request.Values(TunnelHeaders.TraceParentName).FirstOrDefault()) is { } told) connection.Trace = told;
+        if (TraceContext.Below(request.Values(TunnelHeaders.TraceParentName).FirstOrDefault()) is { } told) connection.Trace = _services.Reports.Continue(told);
         try
         {
             await AdmitAsync(request, connection, source, local);

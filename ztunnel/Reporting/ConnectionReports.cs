@@ -1,14 +1,22 @@
 using System.Net;
+using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Connections;
 
 namespace AmbientMesh.Ztunnel.Reporting;
 
 /// <summary>Tells of every connection in all places alike: metrics, access log, the connections that can be asked for afterwards. Thread-safe.</summary>
-public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimeProvider clock)
+/// <param name="spans">Null when no spans are recorded.</param>
+public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimeProvider clock, ConnectionSpans? spans = null)
 {
     public TcpMetrics Metrics => metrics;
     public TimeProvider Clock => clock;
     public EndedConnections Ended { get; } = new();
+
+    /// <summary>A trace that begins with a connection of this node.</summary>
+    public TraceContext NewTrace() => spans?.Sampling.Begin() ?? TraceContext.New();
+
+    /// <summary>A trace the other end told of.</summary>
+    public TraceContext Continue(TraceContext told) => spans?.Sampling.Continue(told) ?? told;
 
     /// <summary>A connection was decided and is now set up; its account must be closed.</summary>
     public ConnectionAccount Opened(OpenConnection connection, ConnectionDescription description)
@@ -30,14 +38,16 @@ public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimePro
         }
         metrics.Refused(direction, reason.Reason);
         log.Rejected(direction, source, destination, connection.Trace, reason);
-        Ended.Add(new EndedConnection
+        var ended = new EndedConnection
         {
             Trace = connection.Trace,
             Pod = connection.Pod,
             Description = new ConnectionDescription { Direction = direction, Source = source, Destination = destination },
             OpenedAt = clock.GetUtcNow(),
             Reason = reason,
-        });
+        };
+        Ended.Add(ended);
+        spans?.Record(ended);
     }
 
     internal void Closed(in EndedConnection ended)
@@ -46,5 +56,6 @@ public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimePro
         if (ended.Reason is { } reason) metrics.Refused(ended.Description.Direction, reason.Reason);
         log.Complete(ended.Description, ended.Trace, ended.Received, ended.Sent, ended.Duration, ended.Reason);
         Ended.Add(ended);
+        spans?.Record(ended);
     }
 }
