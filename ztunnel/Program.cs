@@ -7,8 +7,6 @@ using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.InPod;
 using Microsoft.Extensions.Logging;
 
-SocketEngine.ContinueInline();   // before any socket, and in this process's own namespace
-
 switch (args.FirstOrDefault() ?? "proxy")
 {
     case "version":
@@ -28,13 +26,16 @@ switch (args.FirstOrDefault() ?? "proxy")
 
 var environment = new Dictionary<string, string>(StringComparer.Ordinal);
 foreach (System.Collections.DictionaryEntry variable in Environment.GetEnvironmentVariables()) environment[(string)variable.Key] = (string?)variable.Value ?? "";
-var settings = SettingsReader.Read(environment, File.Exists, out var problems);
-string[] refusals = [.. problems, .. Prerequisites.Missing(File.ReadAllText("/proc/self/status"))];
+var settings = SettingsReader.Read(environment, File.Exists, out var problems, path => File.Exists(path) ? File.ReadAllText(path) : null);
+string[] refusals = [.. problems, .. Prerequisites.Missing(File.ReadAllText("/proc/self/status"), settings.DedicatedWorkload is not null)];
 if (refusals.Length > 0)
 {
     foreach (var refusal in refusals) Console.Error.WriteLine(refusal);
     return 1;
 }
+
+SocketEngine.ContinueInline(settings.WorkerThreads);   // before any socket, and in this process's own namespace
+ThreadPool.SetMinThreads(settings.WorkerThreads, settings.WorkerThreads);
 
 var levels = LogFilter.Parse("hickory_server::server=off," + settings.LogLevels);
 await using var lines = new MeshLoggerProvider(Console.OpenStandardOutput(), settings.LogLayout, levels, TimeProvider.System);
@@ -55,7 +56,9 @@ try
 {
     await using var app = await ZtunnelApp.StartAsync(settings, loggers, levels, TimeProvider.System);
     lines.Register(app.Metrics);
-    log.Write(LogLevel.Information, $"ztunnel {ZtunnelApp.Version} on node {settings.NodeName}: shared proxy mode - in-pod mode enabled");
+    log.Write(LogLevel.Information, settings.DedicatedWorkload is { } only
+        ? $"ztunnel {ZtunnelApp.Version}: dedicated proxy mode for {only}"
+        : $"ztunnel {ZtunnelApp.Version} on node {settings.NodeName}: shared proxy mode - in-pod mode enabled");
     var first = await Task.WhenAny(interrupted.Task, app.ShutdownAsked, app.Running);
     if (first == app.Running) await app.Running;
     log.Write(LogLevel.Information, $"shutting down; open connections may run for {settings.TerminationDeadline.TotalSeconds} s");

@@ -24,6 +24,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
 {
     public const string Version = "0.1.0";
     private const string DiscoveryTask = "state manager";
+    private const string DedicatedTask = "proxy";
 
     private readonly ZtunnelSettings _settings;
     private readonly TimeProvider _clock;
@@ -47,6 +48,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     {
         (_settings, _loggers, _clock) = (settings, loggers, clock);
         Mesh = new MeshStore(settings.NodeName);
+        settings.Static.AddTo(Mesh);
         _revocations = settings.CrlPath is { } path ? new RevocationWatch(path, clock, loggers.CreateLogger("ztunnel::tls::crl")) : null;
         _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
         ProcessMetrics.Register(Metrics);
@@ -57,9 +59,12 @@ public sealed class ZtunnelApp : IAsyncDisposable
             [new("k8s.pod.name", settings.PodName), new("k8s.namespace.name", settings.PodNamespace), new("k8s.node.name", settings.NodeName), new("k8s.cluster.name", settings.ClusterId)],
             CountBytes, clock, loggers.CreateLogger("ztunnel::otlp"));
         var spans = _export is { } export && settings.Export.Traces is not null ? new ConnectionSpans(settings.Export, span => export.TryAdd(span)) : null;
-        _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock, spans), settings, clock, loggers);
+        _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock, spans), settings, clock, loggers)
+        {
+            Demand = settings.XdsOnDemand && Discovery is { } discovery ? (name, cancellationToken) => discovery.DemandAsync(TypeUrls.Address, name, cancellationToken) : null,
+        };
         _dns = DnsServices.Create(settings, Metrics, loggers, clock);
-        Readiness.Wait(PodTable.ReadinessTask);
+        Readiness.Wait(settings.DedicatedWorkload is null ? PodTable.ReadinessTask : DedicatedTask);
         if (Discovery is not null) Readiness.Wait(DiscoveryTask);
     }
 
@@ -87,7 +92,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         try
         {
             app.OpenEndpoints(levels);
-            if (settings.OwnPod is { } own) app._self = PodProxy.StartInboundOnly(new PodContext(own, new PodSockets(null, settings), app._services));
+            if (settings is { DedicatedWorkload: null, OwnPod: { } own }) app._self = PodProxy.StartInboundOnly(new PodContext(own, new PodSockets(null, settings), app._services));
             app._running = Task.Run(() => app.RunAsync(app._stopping.Token), CancellationToken.None);
             return app;
         }
@@ -142,8 +147,16 @@ public sealed class ZtunnelApp : IAsyncDisposable
             Readiness.Done(DiscoveryTask);
         }
         // The pods' certificates and routes are known now; only then may their traffic be taken.
-        tasks.Add(FollowAgentAsync(cancellationToken));
+        tasks.Add(_settings.DedicatedWorkload is { } only ? ServeAsync(only, cancellationToken) : FollowAgentAsync(cancellationToken));
         await await Task.WhenAny(tasks);
+    }
+
+    /// <summary>Serves the one workload this process is for, in its own namespace.</summary>
+    private Task ServeAsync(WorkloadInfo workload, CancellationToken cancellationToken)
+    {
+        _self = PodProxy.Start(new PodContext(workload, new PodSockets(null, _settings), _services), _dns);
+        Readiness.Done(DedicatedTask);
+        return Task.Delay(Timeout.InfiniteTimeSpan, _clock, cancellationToken);
     }
 
     /// <summary>Serves the pods of the node agent until a drain begins, or the end.</summary>
@@ -222,7 +235,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
             .Concat(settings.JsonMetadata.Select(m => new KeyValuePair<string, string>($"ISTIO_METAJSON_{m.Key}", m.Value)));
         var node = ZtunnelNode.Build(settings.InstanceIp, settings.PodName, settings.PodNamespace, settings.NodeName, metadata);
         var log = _loggers.CreateLogger("ztunnel::xds");
-        return new DeltaDiscoveryClient(channel, node, [new(new AddressHandler(Mesh)), new(new AuthorizationHandler(Mesh, log))], _clock,
+        return new DeltaDiscoveryClient(channel, node, [new(new AddressHandler(Mesh), settings.XdsOnDemand), new(new AuthorizationHandler(Mesh, log))], _clock,
             new DiscoveryEvents(Metrics, address, _loggers.CreateLogger("ztunnel::xds::client")));
     }
 

@@ -51,7 +51,7 @@ public sealed class SettingsReaderTests
     [Fact]
     public void All_problems_are_told_together_and_each_names_its_variable()
     {
-        Read(out var problems, ("XDS_ADDRESS", "http://x"), ("KEEPALIVE_TIME", "10"), ("IPV6_ENABLED", "maybe"), ("PACKET_MARK", "99999"), ("LOG_FORMAT", "xml"), ("RUST_LOG", "loud"), ("ISTIO_METAJSON_X", "{"), ("PROXY_MODE", "dedicated"));
+        Read(out var problems, ("XDS_ADDRESS", "http://x"), ("KEEPALIVE_TIME", "10"), ("IPV6_ENABLED", "maybe"), ("PACKET_MARK", "99999"), ("LOG_FORMAT", "xml"), ("RUST_LOG", "loud"), ("ISTIO_METAJSON_X", "{"), ("PROXY_MODE", "both"));
         foreach (var name in (string[])["XDS_ADDRESS", "KEEPALIVE_TIME", "IPV6_ENABLED", "PACKET_MARK", "LOG_FORMAT", "RUST_LOG", "ISTIO_METAJSON_X", "PROXY_MODE"])
             Assert.Single(problems, p => p.StartsWith(name, StringComparison.Ordinal));
         Assert.Equal(8, problems.Count);

@@ -28,11 +28,9 @@ public sealed class ConfigDump(ZtunnelSettings settings, ProxyServices services,
         MeshJson.WriteServices(json, mesh);
         MeshJson.WriteStaged(json, mesh);
         json.WriteStartObject("staticConfig");
-        foreach (var name in (string[])["policies", "services", "workloads"])
-        {
-            json.WriteStartArray(name);
-            json.WriteEndArray();
-        }
+        WriteArray(json, "policies", settings.Static.Policies, MeshJson.Write);
+        WriteArray(json, "services", settings.Static.Services, (writer, service) => MeshJson.Write(writer, service, mesh));
+        WriteArray(json, "workloads", settings.Static.Workloads, MeshJson.Write);
         json.WriteEndObject();
         json.WriteStartObject("version");
         json.WriteString("version", version);
@@ -42,6 +40,13 @@ public sealed class ConfigDump(ZtunnelSettings settings, ProxyServices services,
         json.WriteEndObject();
         json.Flush();
         return buffer.WrittenMemory;
+    }
+
+    private static void WriteArray<T>(Utf8JsonWriter json, string name, IEnumerable<T> values, Action<Utf8JsonWriter, T> write)
+    {
+        json.WriteStartArray(name);
+        foreach (var value in values) write(json, value);
+        json.WriteEndArray();
     }
 
     private void WriteCertificates(Utf8JsonWriter json)
@@ -81,6 +86,7 @@ public sealed class ConfigDump(ZtunnelSettings settings, ProxyServices services,
         json.WriteString("clusterDomain", settings.ClusterDomain);
         json.WriteString("clusterId", settings.ClusterId);
         json.WriteNumber("connectionWindowSize", settings.Http2ConnectionWindow);
+        json.WriteBoolean("dnsProxy", settings.DnsProxy);
         json.WriteNumber("frameSize", settings.Http2FrameSize);
         json.WriteBoolean("inpodPortReuse", settings.InPodPortReuse);
         json.WriteString("inpodUds", settings.InPodSocket);
@@ -88,15 +94,17 @@ public sealed class ConfigDump(ZtunnelSettings settings, ProxyServices services,
         json.WriteString("localNode", settings.NodeName);
         json.WriteBoolean("localhostAppTunnel", settings.LocalhostAppTunnel);
         json.WriteString("network", settings.Network);
+        json.WriteNumber("numWorkerThreads", settings.WorkerThreads);
         json.WriteNumber("packetMark", settings.PacketMark);
         json.WriteNumber("poolMaxStreamsPerConn", settings.PoolMaxStreamsPerConnection);
         json.WriteString("poolUnusedReleaseTimeout", ZtunnelSettings.Seconds(settings.PoolUnusedReleaseTimeout));
         json.WriteString("preferedServiceNamespace", settings.PreferredServiceNamespace);
-        json.WriteString("proxyMode", "Shared");
+        json.WriteString("proxyMode", settings.DedicatedWorkload is null ? "Shared" : "Dedicated");
         json.WriteString("secretTtl", ZtunnelSettings.Seconds(settings.SecretTtl));
         json.WriteString("selfTerminationDeadline", ZtunnelSettings.Seconds(settings.TerminationDeadline));
         json.WriteNumber("windowSize", settings.Http2StreamWindow);
         json.WriteString("xdsAddress", settings.XdsAddress?.ToString());
+        json.WriteBoolean("xdsOnDemand", settings.XdsOnDemand);
         json.WriteEndObject();
     }
 

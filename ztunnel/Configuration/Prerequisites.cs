@@ -15,7 +15,8 @@ public static class Prerequisites
 
     /// <summary>What is missing, one line each; empty when the proxy can run.</summary>
     /// <param name="status">Text of <c>/proc/self/status</c>.</param>
-    public static IEnumerable<string> Missing(string status)
+    /// <param name="dedicated">Only the own namespace is served.</param>
+    public static IEnumerable<string> Missing(string status, bool dedicated = false)
     {
         var line = status.Split('\n').FirstOrDefault(l => l.StartsWith("CapEff:", StringComparison.Ordinal));
         if (line is null || !ulong.TryParse(line[7..].Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var effective))
@@ -24,6 +25,6 @@ public static class Prerequisites
             yield break;
         }
         foreach (var (bit, name, purpose) in Capabilities)
-            if ((effective >> bit & 1) == 0) yield return $"The capability {name} is missing; it is needed to {purpose}. Run as root with it added.";
+            if ((effective >> bit & 1) == 0 && !(dedicated && name == "SYS_ADMIN")) yield return $"The capability {name} is missing; it is needed to {purpose}. Run as root with it added.";
     }
 }

@@ -76,6 +76,18 @@ public sealed record ZtunnelSettings
     public LogLayout LogLayout { get; init; }
     public string LogLevels { get; init; } = "info";
 
+    /// <summary>The one workload that is served in the process's own namespace (PROXY_MODE=dedicated); null for those the node agent names.</summary>
+    public WorkloadInfo? DedicatedWorkload { get; init; }
+
+    /// <summary>Whether addresses are asked for one by one, when a connection needs them, instead of all at once (XDS_ON_DEMAND).</summary>
+    public bool XdsOnDemand { get; init; }
+
+    /// <summary>In force before and beside what discovery brings (LOCAL_XDS).</summary>
+    public StaticResources Static { get; init; } = StaticResources.None;
+
+    /// <summary>Threads that carry bytes.</summary>
+    public int WorkerThreads { get; init; } = Environment.ProcessorCount;
+
     /// <summary>Whether pods' lookups are answered (DNS_CAPTURE of the node's metadata).</summary>
     public bool DnsProxy { get; init; } = true;
 

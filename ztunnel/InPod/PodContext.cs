@@ -15,6 +15,9 @@ public sealed record ProxyServices(
 {
     public TcpMetrics Metrics => Reports.Metrics;
 
+    /// <summary>Asks discovery for an address by <c>network/ip</c> and completes when it is there, or with false when there is none; null when everything is told unasked.</summary>
+    public Func<string, CancellationToken, Task<bool>>? Demand { get; init; }
+
     public HboneOptions Hbone { get; } = new()
     {
         StreamWindowBytes = Settings.Http2StreamWindow,

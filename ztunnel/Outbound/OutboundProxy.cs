@@ -62,6 +62,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
             Reject(connection, application, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
+        await DemandAsync(destination.Address, workload, connection.Closing);
         var settings = new OutboundSettings(_services.Settings.Network, Random.Shared);
         switch (await ResolvedAsync(OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings), workload, connection.Closing))
         {
@@ -79,6 +80,14 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
                 await ForwardAsync(connection, application, description, destination, c => OpenTunnelAsync(tunnel, workload, source, connection.Trace, c));
                 break;
         }
+    }
+
+    /// <summary>On demand an unknown address is asked for; it may belong to the mesh all the same (L4 reference §4.5).</summary>
+    private async ValueTask DemandAsync(IPAddress address, Workload client, CancellationToken cancellationToken)
+    {
+        if (_services.Demand is not { } demand) return;
+        var name = new NetworkAddress(_services.Settings.Network, address);
+        if (_services.Mesh.Current.Find(name, client.Namespace) is (null, null)) await demand(name.ToString(), cancellationToken);
     }
 
     /// <summary>The route itself, or for a workload known by its host name the one to an address of that name.</summary>
