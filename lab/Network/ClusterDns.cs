@@ -11,7 +11,7 @@ namespace AmbientMesh.Lab.Network;
 /// <summary>The cluster DNS: answers on the fabric's address, over UDP and TCP. It knows the cluster's names and no others.</summary>
 internal sealed class ClusterDns : IDisposable
 {
-    private const int UdpLimit = 1232;
+    private const int UdpLimit = 512;   // RFC 1035 §4.2.1, where the asker does not say otherwise
     private static readonly TimeSpan s_idle = TimeSpan.FromSeconds(30);
     private readonly NamesView _view;
     private readonly Socket[] _udp;
@@ -43,7 +43,7 @@ internal sealed class ClusterDns : IDisposable
     {
         if (DnsMessage.ReadQuestion(message) is not { } question) return null;
         var answer = ClusterNames.Resolve(_view, question.Name, question.Type);
-        return DnsMessage.WriteAnswer(question, answer.Code, answer.Records, limit);
+        return DnsMessage.WriteAnswer(question, answer.Code, answer.Records, Math.Max(limit, question.PayloadBytes ?? 0));
     }
 
     private static Socket Bind(IPAddress address, SocketType type, ProtocolType protocol)

@@ -21,9 +21,10 @@ internal static class ClusterNames
     public static NamesAnswer Resolve(NamesView view, string name, DnsType type)
     {
         if (name.EndsWith(".in-addr.arpa", StringComparison.Ordinal) || name.EndsWith(".ip6.arpa", StringComparison.Ordinal)) return Reverse(view, name, type);
+        if (FixedRecords.Resolve(name, type) is { } known) return known;
         if (!name.EndsWith("." + LabAddresses.ClusterDomain, StringComparison.Ordinal)) return name == LabAddresses.ClusterDomain ? new NamesAnswer(DnsCode.NoError, []) : s_absent;
         var labels = name[..^(LabAddresses.ClusterDomain.Length + 1)].Split('.');
-        if (labels is ["dns-version"]) return new NamesAnswer(DnsCode.NoError, []);
+        if (labels is ["dns-version"]) return new NamesAnswer(DnsCode.NoError, type == DnsType.Txt ? [new DnsRecord(name, DnsType.Txt, Data: FixedRecords.Text("1.1.0"))] : []);
         return labels switch
         {
             ["svc"] => new NamesAnswer(DnsCode.NoError, []),

@@ -11,6 +11,8 @@ public enum DnsType : ushort
     CName = 5,
     Soa = 6,
     Ptr = 12,
+    Mx = 15,
+    Txt = 16,
     Aaaa = 28,
     Srv = 33,
     Any = 255,
@@ -27,10 +29,14 @@ public enum DnsCode
 }
 
 /// <summary>A question: a lower-case name without the final dot.</summary>
-public sealed record DnsQuestion(ushort Id, string Name, DnsType Type, bool RecursionDesired);
+public sealed record DnsQuestion(ushort Id, string Name, DnsType Type, bool RecursionDesired)
+{
+    /// <summary>Octets of a datagram that the asker takes, by its EDNS record (RFC 6891 §6.2.3); null without one.</summary>
+    public ushort? PayloadBytes { get; init; }
+}
 
-/// <summary>One answer: for A and AAAA an address, for CNAME and PTR a name, for SRV both name and numbers.</summary>
-public sealed record DnsRecord(string Name, DnsType Type, IPAddress? Address = null, string? Target = null, ushort Port = 0);
+/// <summary>One answer: for A and AAAA an address, for CNAME and PTR a name, for SRV both name and numbers, for other types the data themselves.</summary>
+public sealed record DnsRecord(string Name, DnsType Type, IPAddress? Address = null, string? Target = null, ushort Port = 0, byte[]? Data = null);
 
 /// <summary>Reads questions and writes answers. Source: RFC 1035 §4.</summary>
 /// <remarks>
@@ -44,6 +50,9 @@ public static class DnsMessage
 {
     private const int HeaderBytes = 12;
     private const int TimeToLiveSeconds = 5;
+    private const ushort Opt = 41;
+    private const ushort OwnPayloadBytes = 1232;
+    private const int OptBytes = 11;
 
     /// <summary>Null for bytes that are not a single question; nothing is answered then.</summary>
     public static DnsQuestion? ReadQuestion(ReadOnlySpan<byte> message)
@@ -63,8 +72,15 @@ public static class DnsMessage
             at += length;
         }
         if (at + 4 > message.Length) return null;
-        return new DnsQuestion(BinaryPrimitives.ReadUInt16BigEndian(message), string.Join('.', labels), (DnsType)BinaryPrimitives.ReadUInt16BigEndian(message[at..]), (flags & 0x0100) != 0);
+        return new DnsQuestion(BinaryPrimitives.ReadUInt16BigEndian(message), string.Join('.', labels), (DnsType)BinaryPrimitives.ReadUInt16BigEndian(message[at..]), (flags & 0x0100) != 0)
+        {
+            PayloadBytes = Payload(message[(at + 4)..]),
+        };
     }
+
+    // root name 0 | type 41 | class = payload | ttl 4 | length; askers send it as the only record
+    private static ushort? Payload(ReadOnlySpan<byte> additional) =>
+        additional.Length >= OptBytes && additional[0] == 0 && BinaryPrimitives.ReadUInt16BigEndian(additional[1..]) == Opt ? BinaryPrimitives.ReadUInt16BigEndian(additional[3..]) : null;
 
     /// <param name="limit">Octets the asker takes; a longer answer is cut after whole records and marked so.</param>
     public static byte[] WriteAnswer(DnsQuestion question, DnsCode code, IReadOnlyList<DnsRecord> answers, int limit)
@@ -85,7 +101,7 @@ public static class DnsMessage
         {
             var before = bytes.Position;
             WriteRecord(bytes, record);
-            if (bytes.Position <= limit)
+            if (bytes.Position <= limit - (question.PayloadBytes is null ? 0 : OptBytes))
             {
                 written++;
                 continue;
@@ -96,7 +112,9 @@ public static class DnsMessage
             break;
         }
         if (code == DnsCode.NoSuchName || answers.Count == 0) WriteAuthority(bytes);
+        if (question.PayloadBytes is not null) WriteOpt(bytes);
         var result = bytes.ToArray();
+        if (question.PayloadBytes is not null) result[11] = 1;
         BinaryPrimitives.WriteUInt16BigEndian(result.AsSpan(6), (ushort)written);
         if (truncated) result[2] |= 0x02;
         return result;
@@ -113,6 +131,10 @@ public static class DnsMessage
         {
             data.Write(address.GetAddressBytes());
         }
+        else if (record.Data is { } raw)
+        {
+            data.Write(raw);
+        }
         else
         {
             if (record.Type == DnsType.Srv)
@@ -125,6 +147,15 @@ public static class DnsMessage
         }
         Write16(bytes, (ushort)data.Length);
         bytes.Write(data.ToArray());
+    }
+
+    private static void WriteOpt(MemoryStream bytes)
+    {
+        bytes.WriteByte(0);
+        Write16(bytes, Opt);
+        Write16(bytes, OwnPayloadBytes);
+        Write32(bytes, 0);
+        Write16(bytes, 0);
     }
 
     // How long an absent name may be remembered (RFC 2308): short, since services come and go.

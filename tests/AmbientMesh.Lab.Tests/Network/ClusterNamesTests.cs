@@ -79,4 +79,28 @@ public sealed class ClusterNamesTests
     }).QuickCheckThrowOnFailure();
 
     private static JsonObject Object(string json) => JsonNode.Parse(json)!.AsObject();
+
+    [Fact]
+    public void The_lab_has_records_of_every_shape()
+    {
+        Assert.Equal(14, ClusterNames.Resolve(s_view, "big.records.lab", DnsType.Txt).Records.Count);
+        Assert.Equal(2, ClusterNames.Resolve(s_view, "mail.records.lab", DnsType.Mx).Records.Count);
+        Assert.Equal([DnsType.CName, DnsType.A], ClusterNames.Resolve(s_view, "alias.records.lab", DnsType.A).Records.Select(r => r.Type));
+        Assert.Equal(DnsCode.NoSuchName, ClusterNames.Resolve(s_view, "none.records.lab", DnsType.A).Code);
+        Assert.Single(ClusterNames.Resolve(s_view, "dns-version.cluster.local", DnsType.Txt).Records);
+    }
+
+    [Fact]
+    public void An_answer_to_an_extended_question_is_extended_and_as_long_as_it_allows()
+    {
+        var records = ClusterNames.Resolve(s_view, "big.records.lab", DnsType.Txt).Records;
+        byte[] query = [.. DnsMessage.WriteAnswer(new DnsQuestion(7, "big.records.lab", DnsType.Txt, true), DnsCode.NoError, [], 512)[..33], 0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 0];
+        (query[2], query[9]) = (1, 0);
+        var question = DnsMessage.ReadQuestion(query);
+        Assert.Equal((ushort)4096, question?.PayloadBytes);
+        Assert.InRange(DnsMessage.WriteAnswer(question!, DnsCode.NoError, records, 4096).Length, 3500, 4096);
+        var cut = DnsMessage.WriteAnswer(question!, DnsCode.NoError, records, 512);
+        Assert.Equal((0x02, 1), (cut[2] & 0x02, cut[11]));
+        Assert.InRange(cut.Length, 100, 512);
+    }
 }
