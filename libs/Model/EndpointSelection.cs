@@ -23,7 +23,7 @@ public static class EndpointSelection
     public static ChosenEndpoint? Choose(
         MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null)
     {
-        var group = new List<(ChosenEndpoint Chosen, uint Weight)>();
+        var group = new List<(Workload Workload, ushort Port)>();
         var considered = trace is null ? null : new List<ConsideredEndpoint>();
         var best = int.MinValue;
         foreach (var endpoint in mesh.AllEndpoints(service.Key))
@@ -36,10 +36,26 @@ public static class EndpointSelection
                 group.Clear();
                 best = rank;
             }
-            group.Add((new ChosenEndpoint(endpoint.Workload, port!.Value), endpoint.Workload.Capacity));
+            group.Add((endpoint.Workload, port!.Value));
         }
         trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best))]));
         return Draw(group, random, trace);
+    }
+
+    // As below, without an object for each candidate.
+    private static ChosenEndpoint? Draw(List<(Workload Workload, ushort Port)> group, Random random, DecisionTrace? trace)
+    {
+        long total = 0;
+        foreach (var (workload, _) in group) total += workload.Capacity;
+        if (total == 0) return null;
+        trace?.Draws.Add([.. group.Select(c => c.Workload.Capacity)]);
+        var draw = random.NextInt64(total);
+        foreach (var (workload, port) in group)
+        {
+            draw -= workload.Capacity;
+            if (draw < 0) return new ChosenEndpoint(workload, port);
+        }
+        return null;
     }
 
     /// <summary>The port an endpoint serves for a service port; null when it does not serve it.</summary>

@@ -61,4 +61,8 @@ public sealed record PolicyClause(ImmutableArray<PolicyMatch> Alternatives)
 /// <param name="Peer">The identity proven by mTLS; null for a plaintext connection.</param>
 /// <param name="Source">The client's address.</param>
 /// <param name="Destination">The pod's address and the real destination port, never 15008.</param>
-public readonly record struct ConnectionFacts(SpiffeId? Peer, IPAddress Source, IPEndPoint Destination);
+public readonly record struct ConnectionFacts(SpiffeId? Peer, IPAddress Source, IPEndPoint Destination)
+{
+    /// <summary>The peer as policies write principals: without the scheme. Made once for all policies.</summary>
+    internal string? Principal { get; } = Peer is { } id ? $"{id.TrustDomain}/ns/{id.Namespace}/sa/{id.ServiceAccount}" : null;
+}

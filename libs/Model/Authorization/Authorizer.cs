@@ -1,4 +1,6 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
 
 namespace AmbientMesh.Model.Authorization;
 
@@ -27,7 +29,21 @@ public abstract record AuthorizationVerdict
 /// <param name="Enforced">In no particular order.</param>
 /// <param name="DryRun">Judged for the log only.</param>
 /// <param name="Missing">Names the workload lists and the mesh does not hold; skipped, and worth a warning.</param>
-public sealed record EffectivePolicies(ImmutableArray<AuthorizationPolicy> Enforced, ImmutableArray<AuthorizationPolicy> DryRun, ImmutableArray<PolicyName> Missing);
+public sealed record EffectivePolicies(ImmutableArray<AuthorizationPolicy> Enforced, ImmutableArray<AuthorizationPolicy> DryRun, ImmutableArray<PolicyName> Missing)
+{
+    // Made by the first verdict. Two threads may both make one; they are the same.
+    private PolicyIndex? _denying;
+    private PolicyIndex? _allowing;
+
+    /// <summary>The first of <see cref="Enforced"/>, shared by all workloads of a namespace with their index; null when there is none to share.</summary>
+    internal EffectivePolicies? Shared { get; init; }
+    internal bool HasAllowing { get; } = Enforced.Any(p => p.Action == PolicyAction.Allow);
+
+    internal AuthorizationPolicy? FirstDenying(in ConnectionFacts facts) => Shared?.FirstDenying(facts) ?? (_denying ??= IndexOf(PolicyAction.Deny)).First(facts);
+    internal AuthorizationPolicy? FirstAllowing(in ConnectionFacts facts) => Shared?.FirstAllowing(facts) ?? (_allowing ??= IndexOf(PolicyAction.Allow)).First(facts);
+
+    private PolicyIndex IndexOf(PolicyAction action) => PolicyIndex.Of(Enforced.Skip(Shared?.Enforced.Length ?? 0).Where(p => p.Action == action));
+}
 
 /// <summary>A policy the verdict looked at.</summary>
 /// <param name="MatchingRule">The position of the rule that matches the connection; -1 when none does.</param>
@@ -36,25 +52,50 @@ public sealed record JudgedPolicy(AuthorizationPolicy Policy, int MatchingRule);
 /// <summary>Evaluates the policies of a destination workload (L4 reference §5.3). Pure.</summary>
 public static class Authorizer
 {
+    /// <summary>The last answer for each workload; holds while the policies do. A workload that is replaced takes its answer along.</summary>
+    private static readonly ConditionalWeakTable<Workload, Known> KnownPolicies = [];
+
+    private sealed record Known(object Policies, EffectivePolicies Effective);
+
+    /// <summary>By the policies of a snapshot, and by namespace: what all its workloads have in common.</summary>
+    private static readonly ConditionalWeakTable<object, ConcurrentDictionary<string, EffectivePolicies>> SharedPolicies = [];
+
     /// <summary>Namespace policies of the workload's namespace, global ones, and those it lists by name.</summary>
     public static EffectivePolicies PoliciesOf(MeshSnapshot mesh, Workload destination)
     {
-        var enforced = ImmutableArray.CreateBuilder<AuthorizationPolicy>();
-        var dryRun = ImmutableArray.CreateBuilder<AuthorizationPolicy>();
-        var missing = ImmutableArray.CreateBuilder<PolicyName>();
-        foreach (var policy in mesh.NamespacePolicies(destination.Namespace)) (policy.IsDryRun ? dryRun : enforced).Add(policy);
-        foreach (var policy in mesh.GlobalPolicies) (policy.IsDryRun ? dryRun : enforced).Add(policy);
-        foreach (var name in destination.Policies)
-        {
-            if (mesh.FindPolicy(name) is { } policy) (policy.IsDryRun ? dryRun : enforced).Add(policy);
-            else missing.Add(name);
-        }
-        return new EffectivePolicies(enforced.ToImmutable(), dryRun.ToImmutable(), missing.ToImmutable());
+        if (KnownPolicies.TryGetValue(destination, out var known) && ReferenceEquals(known.Policies, mesh.PoliciesByName)) return known.Effective;
+        var effective = Gather(mesh, destination);
+        KnownPolicies.AddOrUpdate(destination, new Known(mesh.PoliciesByName, effective));
+        return effective;
     }
+
+    private static EffectivePolicies Gather(MeshSnapshot mesh, Workload destination)
+    {
+        var shared = SharedPolicies.GetOrCreateValue(mesh.PoliciesByName).GetOrAdd(
+            destination.Namespace, static (ns, mesh) => Sorted([.. mesh.NamespacePolicies(ns), .. mesh.GlobalPolicies], []), mesh);
+        if (destination.Policies.IsEmpty) return shared;
+        var own = Sorted([.. destination.Policies.Select(mesh.FindPolicy).OfType<AuthorizationPolicy>()], [.. destination.Policies.Where(name => mesh.FindPolicy(name) is null)]);
+        return new EffectivePolicies(shared.Enforced.AddRange(own.Enforced), shared.DryRun.AddRange(own.DryRun), own.Missing) { Shared = shared };
+    }
+
+    private static EffectivePolicies Sorted(ImmutableArray<AuthorizationPolicy> policies, ImmutableArray<PolicyName> missing) =>
+        new([.. policies.Where(p => !p.IsDryRun)], [.. policies.Where(p => p.IsDryRun)], missing);
 
     /// <summary>DENY goes first; without ALLOW policies all is allowed; with them one must match.</summary>
     /// <param name="judged">Told of every policy looked at until the verdict was clear; null, as for traffic, costs nothing.</param>
     public static AuthorizationVerdict Decide(EffectivePolicies policies, in ConnectionFacts facts, List<JudgedPolicy>? judged = null)
+    {
+        if (judged is not null) return DecideOneByOne(policies, facts, judged);
+        if (policies.FirstDenying(facts) is { } denying) return new AuthorizationVerdict.DeniedBy(denying.Key);
+        if (!policies.HasAllowing) return AnyoneAllowed;
+        return policies.FirstAllowing(facts) is { } allowing ? new AuthorizationVerdict.Allowed(allowing.Key) : Nobody;
+    }
+
+    private static readonly AuthorizationVerdict AnyoneAllowed = new AuthorizationVerdict.Allowed(null);
+    private static readonly AuthorizationVerdict Nobody = new AuthorizationVerdict.NotAllowed();
+
+    /// <summary>The same verdict, looking at every policy in turn: what the index is measured against, and what tells what was looked at.</summary>
+    internal static AuthorizationVerdict DecideOneByOne(EffectivePolicies policies, in ConnectionFacts facts, List<JudgedPolicy>? judged)
     {
         var anyAllow = false;
         foreach (var policy in policies.Enforced)

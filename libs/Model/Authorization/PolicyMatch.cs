@@ -28,23 +28,47 @@ public sealed class PolicyMatch
     {
         if (IsEmpty) return false;
         var peer = facts.Peer;
-        var principal = peer is { } id ? id.ToString()[SpiffeId.Scheme.Length..] : null;
-        return Holds(Namespaces, NotNamespaces, m => m.Matches(peer?.Namespace ?? ""))
-            && Holds(Principals, NotPrincipals, m => principal is not null && m.Matches(principal))
+        return Holds(Namespaces, NotNamespaces, peer?.Namespace ?? "")
+            && Holds(Principals, NotPrincipals, facts.Principal)
             && Holds(SourceIps, NotSourceIps, facts.Source)
             && Holds(DestinationIps, NotDestinationIps, facts.Destination.Address)
             && Holds(DestinationPorts, NotDestinationPorts, (ushort)facts.Destination.Port)
-            && Holds(ServiceAccounts, NotServiceAccounts, m => peer is { } p && m.Namespace == p.Namespace && m.ServiceAccount == p.ServiceAccount);
+            && (ServiceAccounts.IsEmpty || Any(ServiceAccounts, peer)) && !Any(NotServiceAccounts, peer);
     }
 
-    private static bool Holds<T>(ImmutableArray<T> any, ImmutableArray<T> none, Func<T, bool> matches) =>
-        (any.IsEmpty || any.Any(matches)) && !none.Any(matches);
+    // Loops and no delegates: judging a connection allocates nothing.
+
+    private static bool Holds(ImmutableArray<StringMatch> any, ImmutableArray<StringMatch> none, string? value) =>
+        (any.IsEmpty || Any(any, value)) && !Any(none, value);
 
     private static bool Holds(ImmutableArray<IPNetwork> any, ImmutableArray<IPNetwork> none, IPAddress address) =>
-        Holds(any, none, network => network.Contains(address));
+        (any.IsEmpty || Any(any, address)) && !Any(none, address);
 
     private static bool Holds(ImmutableArray<ushort> any, ImmutableArray<ushort> none, ushort port) =>
         (any.IsEmpty || any.Contains(port)) && !none.Contains(port);
+
+    private static bool Any(ImmutableArray<StringMatch> matches, string? value)
+    {
+        if (value is null) return false;
+        foreach (var match in matches)
+            if (match.Matches(value)) return true;
+        return false;
+    }
+
+    private static bool Any(ImmutableArray<IPNetwork> networks, IPAddress address)
+    {
+        foreach (var network in networks)
+            if (network.Contains(address)) return true;
+        return false;
+    }
+
+    private static bool Any(ImmutableArray<ServiceAccountMatch> accounts, SpiffeId? peer)
+    {
+        if (peer is not { } id) return false;
+        foreach (var account in accounts)
+            if (account.Namespace == id.Namespace && account.ServiceAccount == id.ServiceAccount) return true;
+        return false;
+    }
 }
 
 /// <summary>A service account in a namespace; the trust domain is not compared.</summary>
