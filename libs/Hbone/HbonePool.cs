@@ -28,8 +28,10 @@ public sealed record HbonePoolOptions
 /// <summary>What tunnels may be shared for: same source identity and address, same acceptable peers, same address dialled.</summary>
 public sealed record HbonePoolKey
 {
-    public HbonePoolKey(SpiffeId source, IEnumerable<SpiffeId> destinations, IPEndPoint endPoint, IPAddress sourceAddress)
+    /// <param name="peer">Who is meant at that address, e.g. a workload's uid: when another gets the address, tunnels to the former are not used for it.</param>
+    public HbonePoolKey(SpiffeId source, IEnumerable<SpiffeId> destinations, IPEndPoint endPoint, IPAddress sourceAddress, string peer = "")
     {
+        Peer = peer;
         Source = source;
         Destinations = [.. destinations.Distinct().OrderBy(d => d.ToString(), StringComparer.Ordinal)];
         EndPoint = endPoint;
@@ -41,9 +43,10 @@ public sealed record HbonePoolKey
     public IReadOnlyList<SpiffeId> Destinations { get; }
     public IPEndPoint EndPoint { get; }
     public IPAddress SourceAddress { get; }
+    public string Peer { get; }
 
     public bool Equals(HbonePoolKey? other) =>
-        other is not null && Source == other.Source && EndPoint.Equals(other.EndPoint) && SourceAddress.Equals(other.SourceAddress)
+        other is not null && Source == other.Source && EndPoint.Equals(other.EndPoint) && SourceAddress.Equals(other.SourceAddress) && Peer == other.Peer
         && Destinations.SequenceEqual(other.Destinations);
 
     public override int GetHashCode() => HashCode.Combine(Source, EndPoint, SourceAddress, Destinations.Count);

@@ -7,8 +7,10 @@ public class CorpusTests
 {
     public static TheoryData<string> Names => [.. FuzzTargets.All.Select(t => t.Name)];
 
+    // T-40: among them what users may write into objects, and what any peer may send.
     [Theory]
     [MemberData(nameof(Names))]
+    [Scenario("T-40")]
     public void Seeds_and_kept_inputs_break_no_promise(string name)
     {
         var target = FuzzTargets.All.Single(t => t.Name == name);

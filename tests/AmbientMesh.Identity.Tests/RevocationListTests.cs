@@ -46,6 +46,28 @@ public sealed class RevocationListTests
         Assert.True(list.Revokes(accepted.Path));
     }
 
+    /// <summary>What a list costs is paid when it is read; a verdict over a large one allocates what one over a small one does.</summary>
+    [Fact]
+    [Scenario("T-26")]
+    public void A_large_list_makes_no_verdict_dearer()
+    {
+        var builder = new CertificateRevocationListBuilder();
+        for (var i = 0; i < 50_000; i++) builder.AddEntry([1, (byte)(i >> 16), (byte)(i >> 8), (byte)i], _clock.GetUtcNow());
+        var large = RevocationList.Parse(Sign(_root, builder));
+        Assert.Equal(50_000, large.Count);
+        var small = RevocationList.Parse(Sign(_root));
+        Assert.InRange(SecondVerdictBytes(large), 0, SecondVerdictBytes(small) + 4096);
+    }
+
+    private long SecondVerdictBytes(RevocationList list)
+    {
+        var verifier = new SvidVerifier(_root.Bundle, SvidRules.Strict, _clock, list);
+        Assert.IsType<SvidVerdict.Accepted>(verifier.Verify(_leaf, [], Expected));
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Assert.IsType<SvidVerdict.Accepted>(verifier.Verify(_leaf, [], Expected));
+        return GC.GetAllocatedBytesForCurrentThread() - before;
+    }
+
     [Fact]
     public void Others_are_not_touched()
     {
@@ -109,6 +131,11 @@ public sealed class RevocationListTests
     {
         var builder = new CertificateRevocationListBuilder();
         foreach (var certificate in revoked) builder.AddEntry(certificate.SerialNumberBytes.Span, _clock.GetUtcNow());
+        return Sign(issuer, builder);
+    }
+
+    private byte[] Sign(RootKey issuer, CertificateRevocationListBuilder builder)
+    {
         var identifier = issuer.Certificate.Extensions.OfType<X509SubjectKeyIdentifierExtension>().Single();
         return builder.Build(issuer.Certificate.SubjectName, X509SignatureGenerator.CreateForECDsa(issuer.Key), BigInteger.One, _clock.GetUtcNow().AddDays(1), HashAlgorithmName.SHA256, X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(identifier), _clock.GetUtcNow());
     }

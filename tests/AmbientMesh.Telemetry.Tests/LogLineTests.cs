@@ -42,6 +42,7 @@ public sealed class LogLineTests
     [Theory]
     [InlineData("x\n2026-01-01T00:00:00Z\tinfo\tfaked\tline")]
     [InlineData("x\r\u2028\u0085y")]
+    [Scenario("T-39")]
     public void A_value_from_a_peer_cannot_start_a_line(string hostile)
     {
         var line = LogLineWriter.Write(new LogLine(Time, LogLevel.Error, "access", hostile, new LogFields("", Field("host", hostile), Field("odd", new Uri("http://x/" + Uri.EscapeDataString(hostile)))), new IOException(hostile)), LogLayout.Plain);

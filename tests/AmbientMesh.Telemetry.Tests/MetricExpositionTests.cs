@@ -57,6 +57,7 @@ public sealed class MetricExpositionTests
     }
 
     [Fact]
+    [Scenario("T-40")]
     public void Series_beyond_the_limit_are_counted_together()
     {
         var registry = new MetricRegistry(maxSeriesPerFamily: 2);

@@ -72,7 +72,7 @@ public sealed class InboundAdmissionTests
 
     [Fact]
     public void A_service_that_leads_to_the_proxys_own_port_is_rejected() =>
-        Rejected(Decide(Mesh.Service("loop", "10.1.0.2", "80:15008"), "loop.default.svc.cluster.local:80"), 503, "attempted recursive call to ourselves");
+        Rejected(Decide(Mesh.Service("loop", "10.1.0.2", "80:15008").Pod("server", "10.0.0.2", with: w => w.Backs("loop")), "loop.default.svc.cluster.local:80"), 503, "attempted recursive call to ourselves");
 
     [Theory, Scenario("L4-028")]
     [InlineData("10.1.0.5:80")]

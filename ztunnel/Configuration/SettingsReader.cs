@@ -96,6 +96,7 @@ public static class SettingsReader
             Http2ConnectionWindow = env.Number("HTTP2_CONNECTION_WINDOW_SIZE", defaults.Http2ConnectionWindow, 65_535, int.MaxValue),
             Http2FrameSize = env.Number("HTTP2_FRAME_SIZE", defaults.Http2FrameSize, 16_384, 16_777_215),
             LocalhostAppTunnel = env.Flag("LOCALHOST_APP_TUNNEL", true),
+            RequireWaypoint = env.Flag("REQUIRE_WAYPOINT", false),
             ResponseBaggage = env.Flag("ENABLE_RESPONSE_BAGGAGE", true),
             PolicyInfoLogging = env.Flag("AUTHZ_POLICY_INFO_LOGGING", false),
             TerminationDeadline = ZtunnelSettings.DeadlineWithin(env.DurationOrNull("CONNECTION_TERMINATION_DEADLINE"), env.NumberOrNull("TERMINATION_GRACE_PERIOD_SECONDS", 0, 86_400)),

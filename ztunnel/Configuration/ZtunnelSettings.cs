@@ -69,6 +69,9 @@ public sealed record ZtunnelSettings
     public int Http2FrameSize { get; init; } = 1024 * 1024;
     public bool LocalhostAppTunnel { get; init; } = true;
     public bool ResponseBaggage { get; init; } = true;
+
+    /// <summary>Whether a workload that is bound to a waypoint takes connections from it alone (REQUIRE_WAYPOINT, our own; Istio has no such check).</summary>
+    public bool RequireWaypoint { get; init; }
     public bool PolicyInfoLogging { get; init; }
 
     /// <summary>How long connections may run on after the process was told to stop.</summary>

@@ -64,6 +64,10 @@ public sealed record Baggage
         return baggage;
     }
 
+    /// <summary>What may be believed of it: a peer can be mistaken about its own name, but not claim to be of another namespace than its certificate proves.</summary>
+    /// <param name="peer">Proven by mutual TLS.</param>
+    public Baggage As(SpiffeId peer) => Namespace.Length == 0 || Namespace == peer.Namespace ? this : new Baggage { Namespace = peer.Namespace };
+
     private static void Member(StringBuilder text, string name, string value)
     {
         if (value.Length == 0 || value.AsSpan().IndexOfAnyExceptInRange('\x21', '\x7e') >= 0 || value.Contains(',')) return;

@@ -40,6 +40,11 @@ public sealed record CloseReason(Reason Reason, string Text, Decider? DecidedBy 
     public static CloseReason BadRequest(string problem) => new(Reason.BadRequest, problem);
     public static CloseReason AddressMismatch(IPAddress local, IPAddress asked) => new(Reason.AddressMismatch, $"ip mismatch: {local} != {asked}", new Decider("Address", asked.ToString()));
     public static CloseReason UnknownHostname(string hostname) => new(Reason.UnknownHostname, $"no service or workload for hostname: {hostname}", new Decider("Address", hostname));
+    public static CloseReason ForeignHostname(Workload local, string hostname) =>
+        new(Reason.UnknownHostname, $"{hostname} is no service of workload {local.Name}", Decider.Of(local) with { Detail = $"hostname {hostname}" });
+    public static CloseReason WaypointBypassed(Workload local, string waypoint) =>
+        new(Reason.PolicyNotAllowed, $"traffic must come through the waypoint {waypoint}", Decider.Of(local) with { Detail = $"waypoint {waypoint}" });
+    public static CloseReason TooManyFrom(IPAddress source, string what) => new(Reason.LimitReached, $"too many {what} from {source}", new Decider("Address", source.ToString()));
     public static CloseReason UnresolvedPort(MeshService service, string hostname, int port) =>
         new(Reason.UnresolvedPort, $"requested service {hostname}:{port} found, but cannot resolve port", Decider.Of(service) with { Detail = $"port {port}" });
 

@@ -35,6 +35,7 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     public static readonly TimeSpan LookupTimeout = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _log = services.Loggers.CreateLogger("ztunnel::state");
+    private Workload? _bound;   // the version of the workload whose addresses were found in the namespace
 
     public WorkloadInfo Info => info;
     public PodSockets Sockets => sockets;
@@ -49,17 +50,32 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     /// <inheritdoc cref="LocalWorkloadAsync(CancellationToken)"/>
     public async ValueTask<Workload?> LocalWorkloadAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        if (services.Mesh.Current.FindWorkload(info) is { } known) return known;
+        if (BoundWorkload(services.Mesh.Current) is { } known) return known;
         using var limit = new CancellationTokenSource(timeout, services.Clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
-            return await services.Mesh.WhenAsync(mesh => mesh.FindWorkload(info), either.Token);
+            return await services.Mesh.WhenAsync(BoundWorkload, either.Token);
         }
         catch (OperationCanceledException) when (limit.IsCancellationRequested)
         {
             _log.Write(LogLevel.Warning, new LogFields($"timed out waiting for workload '{info}' from xds") { Span = Span });
             return null;
         }
+    }
+
+    /// <summary>The pod's workload, when the namespace that the node agent handed over under this name has one of its addresses: a namespace that was paired with another
+    /// pod's name must not get that pod's identity (T-24).</summary>
+    private Workload? BoundWorkload(MeshSnapshot mesh)
+    {
+        if (mesh.FindWorkload(info) is not { } workload) return null;
+        if (ReferenceEquals(_bound, workload)) return workload;
+        if (!workload.Addresses.IsEmpty && !sockets.HasAny(workload.Addresses))
+        {
+            _log.Write(LogLevel.Error, new LogFields($"the network namespace of '{info}' has none of the workload's addresses {string.Join(", ", workload.Addresses)}: it may be another pod's, and gets no identity") { Span = Span });
+            return null;
+        }
+        _bound = workload;
+        return workload;
     }
 }

@@ -39,6 +39,19 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
         return socket;
     }
 
+    /// <summary>Whether an interface of the pod has one of these addresses; the process's own namespace is not asked. False also when it cannot be asked.</summary>
+    public bool HasAny(IReadOnlyCollection<IPAddress> addresses)
+    {
+        try
+        {
+            return pod is null || InterfaceAddresses.Of(pod).Any(addresses.Contains);
+        }
+        catch (Exception e) when (e is IOException or ObjectDisposedException)
+        {
+            return false;
+        }
+    }
+
     /// <summary>A listener on every address of the pod, both families when IPv6 is on; an earlier proxy's listener where there is one.</summary>
     /// <exception cref="IOException">The port is taken or an option is refused; the text is what the node agent is told.</exception>
     public Socket Listen(ushort port)

@@ -16,12 +16,17 @@ namespace AmbientMesh.Ztunnel.Inbound;
 /// <summary>Serves tunnels that reach the pod (port 15008): mutual TLS, then each CONNECT is checked, judged by policy and carried.</summary>
 public sealed class HboneProxy(PodContext pod)
 {
+    // A ztunnel opens one tunnel at a time to a pod and a hundred streams on each; T-09.
+    private const int MaxHandshakesPerSource = 128;
+    private const int MaxTunnelsPerSource = 1024;
     private static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(10);
 
     private readonly ProxyServices _services = pod.Services;
     private readonly ILogger _log = pod.Services.Loggers.CreateLogger("ztunnel::proxy");
     private readonly Lock _gate = new();
     private readonly HashSet<HboneServerConnection> _tunnels = [];
+    private readonly SourceLimit _handshakes = new(MaxHandshakesPerSource);
+    private readonly SourceLimit _tunnelsBySource = new(MaxTunnelsPerSource);
     private bool _draining;
 
     /// <summary>Serves one TCP connection until its tunnel ends.</summary>
@@ -34,7 +39,10 @@ public sealed class HboneProxy(PodContext pod)
         try
         {
             pod.Sockets.Apply(accepted);
-            if (await HandshakeAsync(accepted, connection) is { } tunnel) await ServeTunnelAsync(tunnel, connection, source, local);
+            using var place = _tunnelsBySource.TryEnter(source.Address);
+            if (place is null) Reject(connection, source, local, CloseReason.TooManyFrom(source.Address, "tunnels"));
+            else if (_handshakes.TryEnter(source.Address) is not { } handshake) Reject(connection, source, local, CloseReason.TooManyFrom(source.Address, "handshakes"));
+            else if (await HandshakeAsync(accepted, connection, handshake) is { } tunnel) await ServeTunnelAsync(tunnel, connection, source, local);
             else Reject(connection, source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
         }
         catch (OperationCanceledException) when (connection.Reason is { } reason)
@@ -81,8 +89,9 @@ public sealed class HboneProxy(PodContext pod)
         foreach (var tunnel in tunnels) tunnel.BeginDrain();
     }
 
-    private async Task<HboneServerConnection?> HandshakeAsync(Socket accepted, OpenConnection connection)
+    private async Task<HboneServerConnection?> HandshakeAsync(Socket accepted, OpenConnection connection, IDisposable underWay)
     {
+        using var ended = underWay;
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(connection.Closing);
         using var timer = _services.Clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), limit, HandshakeTimeout, Timeout.InfiniteTimeSpan);
         if (await pod.LocalWorkloadAsync(limit.Token) is not { } local) return null;
@@ -220,14 +229,15 @@ public sealed class HboneProxy(PodContext pod)
         };
     }
 
-    /// <summary>The client by its address; by its own words when the address is unknown, or is a gateway's (L4 reference §3.9).</summary>
+    /// <summary>The client by its address; by its own words when the address is unknown, another's, or a gateway's (L4 reference §3.9), as far as its certificate bears them out.</summary>
     private PeerLabels? PeerOf(HboneRequest request, MeshSnapshot mesh, IPEndPoint source)
     {
-        var baggage = _services.Settings.ResponseBaggage ? Baggage.Parse(request.Values(TunnelHeaders.BaggageName)) : new Baggage();
+        var identity = request.Peer!.Identity;
+        var baggage = _services.Settings.ResponseBaggage ? Baggage.Parse(request.Values(TunnelHeaders.BaggageName)).As(identity) : new Baggage();
         var network = request.Values(TunnelHeaders.ForwardedNetworkName).FirstOrDefault();
         var isThroughGateway = network is not null && !network.Equals(_services.Settings.Network, StringComparison.OrdinalIgnoreCase);
         var known = isThroughGateway ? null : mesh.FindWorkload(new NetworkAddress(_services.Settings.Network, source.Address));
-        return known is null ? PeerLabels.Of(baggage) : PeerLabels.Of(known);
+        return known is null || known.Identity != identity ? PeerLabels.Of(baggage) : PeerLabels.Of(known);
     }
 
     private void Refuse(HboneRequest request, OpenConnection connection, int status, IPEndPoint source, IPEndPoint local, CloseReason reason)

@@ -42,8 +42,9 @@ public static class InboundAdmission
     public static InboundDecision Decide(MeshSnapshot mesh, Workload local, IPAddress localAddress, HboneAuthority authority, InboundSettings settings)
     {
         if (AddressOf(authority) is { } ip && !IsOurs(mesh, local, localAddress, ip, settings)) return Reject(400, CloseReason.AddressMismatch(localAddress, ip));
+        if (authority.Address is null && !IsOurService(mesh, local, localAddress, authority.Host, settings)) return Reject(400, CloseReason.ForeignHostname(local, authority.Host));
         if (Port(mesh, local, authority, settings, out var port) is { } problem) return Reject(503, problem);
-        if (ProxyPorts.IsIllegal(port)) return Reject(503, CloseReason.SelfCall(new IPEndPoint(localAddress, port)));
+        if (ProxyPorts.IsIllegalInbound(port)) return Reject(503, CloseReason.SelfCall(new IPEndPoint(localAddress, port)));
         return Admit(mesh, local, localAddress, authority, port, settings);
     }
 
@@ -54,8 +55,19 @@ public static class InboundAdmission
         if (asked.Equals(localAddress) || local.ApplicationTunnel is not null) return true;
         // The address of something this pod is the waypoint of.
         var (workload, service) = mesh.Find(new NetworkAddress(settings.Network, asked), local.Namespace);
-        GatewayAddress?[] waypoints = workload is not null ? [workload.Waypoint] : service is not null ? [service.Waypoint, .. service.WeightedWaypoints.Select(w => w.Destination)] : [];
-        foreach (var waypoint in waypoints)
+        return service is not null ? IsWaypointOf(mesh, local, localAddress, service) : workload?.Waypoint is { } waypoint && IsWaypoint(mesh, local, localAddress, waypoint);
+    }
+
+    /// <summary>Whether the pod stands behind the service of that name or before it as its waypoint. A name nobody has is left to the search for its port.</summary>
+    private static bool IsOurService(MeshSnapshot mesh, Workload local, IPAddress localAddress, string host, InboundSettings settings) =>
+        local.ApplicationTunnel is not null
+        || mesh.FindService(host, local.Namespace, settings.PreferredServiceNamespace) is not { } service
+        || mesh.FindEndpoint(service.Key, local.Uid) is not null
+        || IsWaypointOf(mesh, local, localAddress, service);
+
+    private static bool IsWaypointOf(MeshSnapshot mesh, Workload local, IPAddress localAddress, MeshService service)
+    {
+        foreach (var waypoint in (GatewayAddress?[])[service.Waypoint, .. service.WeightedWaypoints.Select(w => w.Destination)])
             if (waypoint is not null && IsWaypoint(mesh, local, localAddress, waypoint)) return true;
         return false;
     }

@@ -8,5 +8,5 @@ namespace AmbientMesh.Ztunnel.Inbound;
 public static class PlaintextAdmission
 {
     /// <summary>Null when it may; the proxy's own ports lead back to the proxy.</summary>
-    public static CloseReason? Decide(IPEndPoint destination) => ProxyPorts.IsIllegal(destination.Port) ? CloseReason.SelfCall(destination) : null;
+    public static CloseReason? Decide(IPEndPoint destination) => ProxyPorts.IsIllegalInbound(destination.Port) ? CloseReason.SelfCall(destination) : null;
 }

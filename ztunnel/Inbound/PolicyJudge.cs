@@ -13,6 +13,7 @@ internal static class PolicyJudge
     /// <summary>Null when the connection is allowed.</summary>
     public static CloseReason? Judge(PodContext pod, MeshSnapshot mesh, Workload local, in ConnectionFacts facts)
     {
+        if (pod.Services.Settings.RequireWaypoint && WaypointRequirement.Problem(mesh, local, facts.Peer) is { } bypassed) return bypassed;
         var policies = Authorizer.PoliciesOf(mesh, local);
         var log = pod.PolicyLog;
         foreach (var name in policies.Missing) log.Write(LogLevel.Warning, new LogFields($"policy {name} of workload {local.Uid} is not known; it is not enforced") { Span = pod.Span });

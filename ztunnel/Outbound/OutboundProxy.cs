@@ -157,7 +157,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         ];
         try
         {
-            var key = new HbonePoolKey(workload.Identity, tunnel.Identities, tunnel.NextHop, source.Address);
+            var key = new HbonePoolKey(workload.Identity, tunnel.Identities, tunnel.NextHop, source.Address, tunnel.Peer.Uid);
             return await pool.ConnectAsync(key, tunnel.Authority, headers, cancellationToken) switch
             {
                 ConnectOutcome.Established established => (established.Stream, null),

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using AmbientMesh.Hbone;
 using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Protocol.Security;
@@ -55,10 +56,10 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         await mesh.Far.Log.LineAsync("connection failed", "error=\"expected method CONNECT, got GET\"");
     }
 
-    [Fact, Scenario("L4-071")]
+    [Fact, Scenario("L4-071", "T-11")]
     public async Task Another_address_than_the_pods_is_answered_400()
     {
-        Assert.Equal(400, await AskAsync($"{mesh.Neighbour.V4}:8080"));
+        foreach (var asked in (string[])[$"{mesh.Neighbour.V4}:8080", "169.254.169.254:80", "127.0.0.1:8080", "[::1]:8080"]) Assert.Equal(400, await AskAsync(asked));
         await mesh.Far.Log.LineAsync("connection failed", "direction=\"inbound\"", $"error=\"ip mismatch: {mesh.Server.V4} != {mesh.Neighbour.V4}\"");
     }
 
@@ -77,11 +78,17 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         await mesh.Far.Log.LineAsync("error=\"requested service echo.default.svc.cluster.local:82 found, but cannot resolve port\"");
     }
 
-    [Theory, Scenario("L4-075")]
+    [Theory, Scenario("L4-075", "T-12")]
     [InlineData(15001)]
     [InlineData(15006)]
     [InlineData(15008)]
-    public async Task The_proxys_own_ports_are_answered_503(int port) => Assert.Equal(503, await AskAsync($"{mesh.Server.V4}:{port}"));
+    [InlineData(15053)]
+    [InlineData(15080)]
+    public async Task The_proxys_own_ports_are_answered_503(int port)
+    {
+        Assert.Equal(503, await AskAsync($"{mesh.Server.V4}:{port}"));
+        await mesh.Far.MetricReachesAsync(1, "ambientmesh_connections_refused_total", "reporter=\"destination\"", "reason=\"self-call\"");
+    }
 
     [Fact, Scenario("L4-076")]
     public async Task A_port_without_a_listener_is_answered_503_and_counted_as_failed()
@@ -120,7 +127,7 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         Assert.Contains("protocol version", await RefusedHandshakeAsync(new SslClientAuthenticationOptions { ClientCertificateContext = svid.CertificateContext, EnabledSslProtocols = SslProtocols.Tls12 }), StringComparison.OrdinalIgnoreCase);
     }
 
-    [Fact, Scenario("L4-079")]
+    [Fact, Scenario("L4-079", "T-14")]
     public async Task Bytes_that_are_no_tls_are_refused_before_any_policy()
     {
         using var client = await PodClient.ConnectAsync(mesh.Plain, TestMesh.At(mesh.Server, 15008));
@@ -180,7 +187,7 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         await mesh.Far.Log.LineAsync("policy default/lost of workload", "is not known");
     }
 
-    [Fact, Scenario("L4-095", "L4-098")]
+    [Fact, Scenario("L4-095", "L4-098", "T-14")]
     public async Task A_strict_workload_refuses_plain_tcp_and_serves_mutual_tls()
     {
         var unauthenticated = new Match { NotPrincipals = { new StringMatch { Presence = new Empty() } } };
@@ -191,6 +198,55 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
         Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, TestMesh.At(strict, 8080)));
         Assert.True(await PodClient.FailsAsync(mesh.Plain, TestMesh.At(strict, 8080)));
         await mesh.Far.Log.LineAsync("connection complete", "dst.workload=\"strict\"", "error=\"connection closed due to policy rejection: explicitly denied by: istio-system/istio_converted_static_strict\"");
+    }
+
+    [Fact, Scenario("T-15")]
+    public async Task What_a_peer_says_of_itself_and_of_the_source_is_believed_only_as_far_as_its_certificate()
+    {
+        // From an address the mesh does not know, with a certificate for default/plain, claiming to be payments/billing at 10.9.9.9.
+        await using var tunnel = await HbonePeer.ConnectAsync(mesh.Plane, mesh.Stranger, mesh.Server);
+        Assert.True(HboneAuthority.TryParse($"{mesh.Server.V4}:8080", out var authority));
+        var outcome = await tunnel.ConnectAsync(authority,
+        [
+            new("baggage", "k8s.cluster.name=c,k8s.namespace.name=payments,k8s.deployment.name=billing,service.name=billing"),
+            new("forwarded", "for=\"10.9.9.9:1\";host=elsewhere.example"),
+            new("x-forwarded-network", "faraway"),
+            new("x-forwarded-client-cert", "URI=spiffe://cluster.local/ns/payments/sa/billing"),
+        ], Patience.Token);
+        await Assert.IsType<ConnectOutcome.Established>(outcome).Stream.DisposeAsync();
+        await mesh.Far.MetricReachesAsync(1, "istio_tcp_connections_opened_total", "source_principal=\"spiffe://cluster.local/ns/default/sa/plain\"", "source_workload_namespace=\"default\"", "source_workload=\"unknown\"");
+        Assert.Equal(0, mesh.Far.Metric("istio_tcp_connections_opened_total", "billing"));
+        await mesh.Far.Log.LineAsync("connection complete", $"src.addr={mesh.Stranger.V4}", "src.identity=\"spiffe://cluster.local/ns/default/sa/plain\"");
+    }
+
+    [Fact, Scenario("T-24")]
+    public async Task A_namespace_that_is_not_the_named_pods_gets_no_identity()
+    {
+        // The agent pairs this pod's namespace with a name whose workload has other addresses.
+        var misfit = await mesh.EnrollAsync("misfit", mesh.Far, w => { w.Addresses.Clear(); w.Addresses.Add(Google.Protobuf.ByteString.CopyFrom(10, 9, 9, 9)); });
+        mesh.Add(PodServer.Echo(misfit, 8080));
+        Assert.True(await PodClient.FailsAsync(misfit, TestMesh.At(mesh.Server, 8080)));
+        Assert.True(await PodClient.FailsAsync(mesh.Plain, TestMesh.At(misfit, 8080)));
+        await mesh.Far.Log.LineAsync("has none of the workload's addresses 10.9.9.9");
+        mesh.Plane.Put(TestMesh.WorkloadOf(misfit, "n2", hbone: true));   // discovery caught up: it was the pod after all
+        await Patience.Within(mesh.Far.App.Mesh.WhenAsync(m => m.FindWorkload(new NetworkAddress("", misfit.V4)), Patience.Token).AsTask());
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Plain, TestMesh.At(misfit, 8080)));
+    }
+
+    [Fact, Scenario("T-09")]
+    public async Task Half_open_handshakes_of_one_client_do_not_keep_others_out()
+    {
+        var held = new List<TcpClient>();
+        try
+        {
+            for (var i = 0; i < 140; i++) held.Add(await PodClient.ConnectAsync(mesh.Stranger, TestMesh.At(mesh.Server, 15008)));
+            await mesh.Far.Log.LineAsync("connection failed", $"too many handshakes from {mesh.Stranger.V4}");
+            Assert.Equal(200, await AskAsync($"{mesh.Server.V4}:8080"));
+        }
+        finally
+        {
+            foreach (var connection in held) connection.Dispose();
+        }
     }
 
     private static async Task PingAsync(TcpClient client)

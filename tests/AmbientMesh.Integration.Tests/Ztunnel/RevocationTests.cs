@@ -39,7 +39,7 @@ public sealed class RevocationTests : IAsyncLifetime
         Directory.Delete(_folder, recursive: true);
     }
 
-    [Fact, Scenario("L4-149")]
+    [Fact, Scenario("L4-149", "T-21")]
     public async Task Tunnels_of_a_revoked_certificate_end_and_new_ones_are_refused_while_others_go_on()
     {
         var bad = _plane.Authority.IssueSvid(HbonePeer.Default);

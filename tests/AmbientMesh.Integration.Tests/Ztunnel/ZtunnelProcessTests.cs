@@ -81,7 +81,7 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
         foreach (var port in (int[])[15000, 15001, 15006, 15008, 15080]) Assert.True(await PodClient.FailsAsync(_client, Home(port)), $"port {port}");
     }
 
-    [Fact, Scenario("L4-084")]
+    [Fact, Scenario("L4-084", "T-39")]
     public async Task Pods_outside_the_mesh_reach_its_public_ports_plainly_and_no_other()
     {
         Assert.EndsWith("ready\n", await GetAsync(_plain, Home(15021), "/healthz/ready"));
