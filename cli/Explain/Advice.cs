@@ -39,7 +39,7 @@ internal static class Advice
         if (searched is null) return "Give the service endpoints: pods its selector matches, ready, with the port it targets.";
         var service = $"{searched.Service.Namespace}/{searched.Service.Name}";
         if (searched.Endpoints.Count == 0) return $"Service {service} has no endpoint: no ready pod matches its selector (kubectl get endpointslices -n {searched.Service.Namespace} -l kubernetes.io/service-name={searched.Service.Name}).";
-        var why = searched.Endpoints.CountBy(e => e.Why).OrderByDescending(w => w.Value).Select(w => $"{w.Value} of {searched.Endpoints.Count} {w.Key}");
+        var why = searched.Endpoints.CountBy(e => e.Why).OrderByDescending(w => w.Value).Select(w => $"{w.Value} of {searched.Endpoints.Count}: {w.Key}");
         return $"No endpoint of service {service} can be used for port {searched.Port}: {string.Join("; ", why)}.";
     }
 

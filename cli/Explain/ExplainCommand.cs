@@ -31,7 +31,7 @@ internal static class ExplainCommand
             var path = await new PathReading(cluster, pods).ReadAsync(ns, name, options.GetValue(to)!, cancellationToken);
             if (format is OutputFormat.Json or OutputFormat.Yaml) Documents.Write(surroundings.Out, format, PathJson.Of(path));
             else PathText.Write(surroundings.Out, path, isShort: format == OutputFormat.Short);
-            return path.Outcome.IsAllowed == true ? ExitCodes.Fine : ExitCodes.NotFine;
+            return path.Outcome switch { { IsAllowed: true } => ExitCodes.Fine, { IsAllowed: null, Reason: "" } => ExitCodes.Failed, _ => ExitCodes.NotFine };
         });
         examples.AddTo(command, "meshctl explain --from shop/client-7f9c --to server.shop:80", "meshctl explain --from shop/client-7f9c --to 10.96.0.10:80 -o json", "meshctl explain --connection 4bf92f3577b34da6a3ce929d0e0e4736");
         return command;

@@ -6,7 +6,7 @@ namespace AmbientMesh.Cli.Explain;
 /// <summary>A Kubernetes object behind a resource of the mesh.</summary>
 internal sealed record Origin(string Resource, string Kind, string ApiVersion, string Namespace, string Name, long Generation, string ResourceVersion)
 {
-    public override string ToString() => $"{Kind} {(Namespace.Length > 0 ? $"{Namespace}/" : "")}{Name}, generation {Generation}";
+    public override string ToString() => $"{Kind} {(Namespace.Length > 0 ? $"{Namespace}/" : "")}{Name}{(Generation > 0 ? $", generation {Generation}" : "")}";
 }
 
 /// <summary>How a connection ends up. <c>Reason</c> is a word of <see cref="Reasons"/>, empty when it is allowed.</summary>

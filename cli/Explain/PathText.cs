@@ -87,7 +87,8 @@ internal static class PathText
             if (capture.Problem is { } problem) Line(output, $"BUT {problem}");
         }
         if (first.Inbound is not { } inbound) return;
-        Line(output, $"asked: the ztunnel of node {inbound.By.Node}, version {inbound.By.Version}{(inbound.ServedAs == "Up" ? "" : ", which DOES NOT SERVE the pod")}");
+        var nodes = string.Join(", ", alike.Select(b => b.Inbound?.By.Node).OfType<string>().Distinct().Order(StringComparer.Ordinal));
+        Line(output, $"asked: the ztunnel of {nodes}, version {inbound.By.Version}{(inbound.ServedAs == "Up" ? "" : ", which DOES NOT SERVE the pod")}");
         Line(output, inbound.Peer is { } peer ? $"the client proves to be {peer}, from {inbound.Source}" : $"the client proves no identity, from {inbound.Source}");
         if (inbound.IsMutualTls && inbound.Pod is { } pod) Line(output, $"the pod proves to be {pod.Identity}{Certificate(inbound.Certificate)}");
         if (inbound.Destination is null && inbound.Refusal is { } refused) Line(output, $"refused before policy: {refused.Text}");

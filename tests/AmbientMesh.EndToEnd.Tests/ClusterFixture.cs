@@ -21,6 +21,8 @@ public sealed class ClusterFixture : IAsyncLifetime
     private bool _up;
     private MeshInstallation? _installation;
 
+    /// <summary>The file that kubectl and meshctl are given.</summary>
+    public string Kubeconfig { get; private set; } = "";
     public CommandRunner Run { get; private set; } = null!;
     public MeshWatcher Mesh { get; private set; } = null!;
 
@@ -51,6 +53,7 @@ public sealed class ClusterFixture : IAsyncLifetime
             _up = true;
             await CommandRunner.LabAsync(CancellationToken.None, "up", "--name", _lab, "--nodes", "2", "--images", Path.Combine(Samples.Root, "artifacts/publish"), "--kubeconfig", kubeconfig);
         }
+        Kubeconfig = kubeconfig;
         Run = new CommandRunner(kubeconfig);
         Mesh = new MeshWatcher(Run, TimeProvider.System);
         _installation = new MeshInstallation(Run, Path.Combine(Samples.Root, "deploy"));

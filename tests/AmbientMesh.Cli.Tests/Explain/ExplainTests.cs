@@ -78,7 +78,7 @@ public sealed class ExplainTests : IAsyncDisposable
         await using var world = await WorldAsync(sick, sick);
         var (_, output, _) = await world.RunAsync("explain", "--from", "shop/client", "--to", "server:80");
         Assert.Contains("REFUSED, no-healthy-upstream", output, StringComparison.Ordinal);
-        Assert.Contains("1 of 1 is not healthy", output, StringComparison.Ordinal);
+        Assert.Contains("1 of 1: is not healthy", output, StringComparison.Ordinal);
     }
 
     [Fact]
