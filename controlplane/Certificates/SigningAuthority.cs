@@ -16,7 +16,7 @@ public sealed record SigningAuthorityOptions
     /// <summary>Bits of a new self-signed root.</summary>
     public int SelfSignedKeyBits { get; init; } = 2048;
     /// <summary>How often the plugged-in files are looked at.</summary>
-    public TimeSpan ReloadPeriod { get; init; } = TimeSpan.FromSeconds(30);
+    public TimeSpan ReloadPeriod { get; init; } = TimeSpan.FromSeconds(5);
 }
 
 /// <summary>The CA in force: plugged in by its operator, or self-signed and shared with the other replicas through a Secret (reference 6.6).</summary>
@@ -27,6 +27,8 @@ public sealed class SigningAuthority
     private readonly ILogger _log;
     private PluggedInFiles? _files;
     private volatile CertificateAuthority _current;
+    private volatile string _revoked = "";
+    private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private SigningAuthority(CertificateAuthority current, PluggedInFiles? files, SigningAuthorityOptions options, TimeProvider clock, ILogger log)
     {
@@ -37,8 +39,14 @@ public sealed class SigningAuthority
         _log = log;
     }
 
-    /// <summary>Signs now; replaced when a plugged-in CA is renewed, always with the same roots.</summary>
+    /// <summary>Signs now; replaced when a plugged-in CA is renewed. Every set of roots shares some with the one before.</summary>
     public CertificateAuthority Current => _current;
+
+    /// <summary>The revocation lists of the plugged-in CA (<c>ca-crl.pem</c>), for every node to obey; empty when there are none.</summary>
+    public string Revoked => _revoked;
+
+    /// <summary>Completes at the next change of the CA, its roots or its revocation lists; taken before they are read, no change is missed.</summary>
+    public Task Changed => _changed.Task;
 
     /// <summary>Brought by its operator, not made here.</summary>
     public bool IsPluggedIn => _files is not null;
@@ -53,7 +61,8 @@ public sealed class SigningAuthority
         {
             var pluggedIn = files.Load(clock, options.Policy);
             log.LogInformation("the CA is plugged in from {Folder}: {Subject}, until {NotAfter:u}", options.PluggedInFolder, pluggedIn.Certificate.Subject, pluggedIn.Certificate.NotAfter.ToUniversalTime());
-            return new SigningAuthority(pluggedIn, files, options, clock, log);
+            files.CheckRevocations();
+            return new SigningAuthority(pluggedIn, files, options, clock, log) { _revoked = files.Revoked };
         }
         var stored = await StoredAuthority.LoadOrCreateAsync(options, client, log, cancellationToken);
         return new SigningAuthority(stored, null, options, clock, log);
@@ -67,7 +76,9 @@ public sealed class SigningAuthority
         while (await timer.WaitForNextTickAsync(cancellationToken)) Reload();
     }
 
-    /// <summary>Takes over changed files if they hold a usable CA of the same root; otherwise the one in force stays.</summary>
+    /// <summary>Takes over changed files if they hold a usable CA whose roots contain those in force, or are contained in them; otherwise the one in force stays.</summary>
+    /// <remarks>Roots are rotated in three steps: first both in <c>root-cert.pem</c>, then the new intermediate, then the new root alone. Each step keeps trust in what
+    /// the step before issued.</remarks>
     internal void Reload()
     {
         try
@@ -75,13 +86,17 @@ public sealed class SigningAuthority
             var files = PluggedInFiles.Read(_options.PluggedInFolder);
             if (files is null || files == _files) return;
             var next = files.Load(_clock, _options.Policy);
-            if (!next.Roots.Equals(_current.Roots))
+            files.CheckRevocations();
+            if (!RootChange.IsSafe(_current.Roots, next.Roots))
             {
-                _log.LogError("the plugged-in CA in {Folder} has another root; certificates in use would no longer be trusted, so the CA in force stays", _options.PluggedInFolder);
+                _log.LogError("the plugged-in CA in {Folder} has other roots; certificates in use would no longer be trusted, so the CA in force stays. Put the old and the new root into root-cert.pem first", _options.PluggedInFolder);
                 return;
             }
+            if (!next.Roots.Equals(_current.Roots)) _log.LogInformation("the roots change: {Before} before, {After} now", RootChange.Describe(_current.Roots), RootChange.Describe(next.Roots));
             _files = files;
             _current = next;
+            _revoked = files.Revoked;
+            Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
             _log.LogInformation("the CA was renewed from {Folder}, until {NotAfter:u}", _options.PluggedInFolder, next.Certificate.NotAfter.ToUniversalTime());
         }
         catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)

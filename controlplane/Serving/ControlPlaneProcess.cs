@@ -104,7 +104,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         var certificates = new CertificateRequests(
             callers, Authority, pods, settings.TrustedNodeAccounts, new CertificateMetrics(Metrics, () => Authority.Current, clock), clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
         var serving = new ServingCertificate(Authority, ServingCertificate.NamesOf(settings.SystemNamespace, settings.Revision, settings.CustomHosts));
-        var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"));
+        var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"), settings.DistributesRevocations);
         List<Func<CancellationToken, Task>> writers = [roots.RunAsync];
         if (settings.WritesStatus) writers.Add(new StatusWriting(client, statusReports, logs.CreateLogger("AmbientMesh.ControlPlane.Status")).RunAsync);
         if (settings.UntaintsNodes) writers.Add(new NodeUntainting(client, watch.Nodes, watch.Pods, settings.SystemNamespace, logs.CreateLogger("AmbientMesh.ControlPlane.Nodes")).RunAsync);

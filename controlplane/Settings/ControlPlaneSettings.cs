@@ -75,6 +75,8 @@ public sealed record ControlPlaneSettings
     public TimeSpan MaxCertificateLifetime { get; init; } = TimeSpan.FromDays(90);
     /// <summary>ROOT_CA_DIR: where a plugged-in CA is mounted.</summary>
     public string PluggedCaFolder { get; init; } = "/etc/cacerts";
+    /// <summary>PILOT_ENABLE_CA_CRL: publish the plugged-in CA's revocation lists in every namespace.</summary>
+    public bool DistributesRevocations { get; init; } = true;
     /// <summary>ISTIOD_CUSTOM_HOST: further names in the server certificate.</summary>
     public IReadOnlyList<string> CustomHosts { get; init; } = [];
     /// <summary>CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE: bits.</summary>

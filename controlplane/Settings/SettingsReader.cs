@@ -62,6 +62,7 @@ internal sealed class SettingsReader
         DefaultCertificateLifetime = Duration("DEFAULT_WORKLOAD_CERT_TTL", _default.DefaultCertificateLifetime),
         MaxCertificateLifetime = Duration("MAX_WORKLOAD_CERT_TTL", _default.MaxCertificateLifetime),
         PluggedCaFolder = Text("ROOT_CA_DIR", _default.PluggedCaFolder),
+        DistributesRevocations = Boolean("PILOT_ENABLE_CA_CRL", _default.DistributesRevocations),
         CustomHosts = List("ISTIOD_CUSTOM_HOST", _default.CustomHosts),
         SelfSignedKeyBits = (int)Number("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE", _default.SelfSignedKeyBits),
         CoverageInterval = Duration("COVERAGE_INTERVAL", _default.CoverageInterval),

@@ -23,11 +23,23 @@ internal sealed class PluggedInFolder : IDisposable
     {
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         var request = Authority("O=Istio CA intermediate", key);
+        request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromCertificate(_root, includeKeyIdentifier: true, includeIssuerAndSerial: false));
         using var intermediate = request.Create(_root, clock.GetUtcNow().AddDays(-1), clock.GetUtcNow().AddYears(1), RandomNumberGenerator.GetBytes(16));
         Write("ca-cert.pem", PemBlocks.Encode(intermediate));
         Write("ca-key.pem", key.ExportPkcs8PrivateKeyPem());
         Write("cert-chain.pem", PemBlocks.Encode(intermediate) + PemBlocks.Encode(_root));
         Write("root-cert.pem", PemBlocks.Encode(_root));
+    }
+
+    /// <summary>Writes a revocation list of the root that names one serial number.</summary>
+    public string Revoke(TimeProvider clock, byte[] serial)
+    {
+        var list = new CertificateRevocationListBuilder();
+        list.AddEntry(serial);
+        var now = clock.GetUtcNow();
+        var pem = PemEncoding.WriteString("X509 CRL", list.Build(_root, 1, now.AddDays(1), HashAlgorithmName.SHA256, rsaSignaturePadding: null, now.AddMinutes(-1)));
+        Write("ca-crl.pem", pem);
+        return pem;
     }
 
     public void Write(string name, string text) => File.WriteAllText(System.IO.Path.Combine(Path, name), text);

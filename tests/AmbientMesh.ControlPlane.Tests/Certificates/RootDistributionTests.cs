@@ -83,6 +83,28 @@ public sealed class RootDistributionTests
         Assert.Single(world.Api.Requests, r => r.Method is "POST" or "PATCH" && r.Path.Contains("/default/configmaps"));
     }
 
+    [Fact]
+    public async Task New_roots_and_revocation_lists_reach_every_namespace()
+    {
+        using var folder = new PluggedInFolder(TimeProvider.System);
+        using var next = new PluggedInFolder(TimeProvider.System);
+        await using var world = await World.StartWithAsync(folder.Path, "default", "other");
+        await world.Published("default");
+        Assert.Null(world.Api.Find(RevocationsPath("default")));   // nothing to tell, nothing there
+        folder.Write("root-cert.pem", folder.Read("root-cert.pem") + next.Read("root-cert.pem"));
+        var list = folder.Revoke(TimeProvider.System, [7]);
+        world.Reload();
+        foreach (var ns in (string[])["default", "other"])
+        {
+            while ((string?)world.Api.Find(Path(ns))?["data"]?["root-cert.pem"] != world.Roots || (string?)world.Api.Find(RevocationsPath(ns))?["data"]?["ca-crl.pem"] != list)
+                await world.Api.Written.Reader.ReadAsync(Patience.Token);
+        }
+        folder.Delete("ca-crl.pem");
+        world.Reload();
+        while ((string?)world.Api.Find(RevocationsPath("other"))!["data"]!["ca-crl.pem"] != "") await world.Api.Written.Reader.ReadAsync(Patience.Token);
+    }
+
+    private static string RevocationsPath(string ns) => $"/api/v1/namespaces/{ns}/configmaps/{RootDistribution.RevocationsConfigMapName}";
     private static string Path(string ns) => $"/api/v1/namespaces/{ns}/configmaps/{RootDistribution.ConfigMapName}";
 
     /// <summary>Namespaces, a CA and the leader's duty, over an API server on loopback.</summary>
@@ -97,13 +119,17 @@ public sealed class RootDistributionTests
         public FakeTimeProvider Clock { get; } = new(new DateTimeOffset(2026, 11, 21, 0, 0, 0, TimeSpan.Zero));
         public string Roots => _authority.Current.Roots.Pem;
 
-        public static async Task<World> StartAsync(params string[] namespaces)
+        public static Task<World> StartAsync(params string[] namespaces) => StartWithAsync("/nowhere", namespaces);
+
+        public void Reload() => _authority.Reload();
+
+        public static async Task<World> StartWithAsync(string pluggedIn, params string[] namespaces)
         {
             var world = new World { Api = await MemoryApi.StartAsync() };
             foreach (var ns in namespaces) world.AddNamespace(ns);
             world._client = world.Api.Client(world.Clock);
             world._authority = await SigningAuthority.LoadAsync(
-                new SigningAuthorityOptions { TrustDomain = "cluster.local", SystemNamespace = "istio-system", PluggedInFolder = "/nowhere" }, world._client, NullLogger.Instance, Patience.Token);
+                new SigningAuthorityOptions { TrustDomain = "cluster.local", SystemNamespace = "istio-system", PluggedInFolder = pluggedIn }, world._client, NullLogger.Instance, Patience.Token);
             await world.RunAsync();
             return world;
         }

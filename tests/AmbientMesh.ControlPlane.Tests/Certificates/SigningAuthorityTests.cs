@@ -161,7 +161,49 @@ public sealed class SigningAuthorityTests
         foreach (var name in (string[])["ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"]) folder.Write(name, foreign.Read(name));
         authority.Reload();
         Assert.Same(renewed, authority.Current);
-        Assert.Contains(log.Lines, l => l.Contains("another root"));
+        Assert.Contains(log.Lines, l => l.Contains("has other roots"));
+    }
+
+    [Fact]
+    [Scenario("L4-148")]
+    public async Task Roots_are_rotated_in_steps_and_each_is_told()
+    {
+        using var folder = new PluggedInFolder(_clock);
+        using var next = new PluggedInFolder(_clock);
+        await using var api = await MemoryApi.StartAsync();
+        using var client = api.Client(_clock);
+        var authority = await LoadAsync(client, folder.Path);
+        var (old, @new) = (folder.Read("root-cert.pem"), next.Read("root-cert.pem"));
+
+        var changed = authority.Changed;
+        folder.Write("root-cert.pem", old + @new);   // 1: both are trusted
+        authority.Reload();
+        await Patience.Within(changed);
+        Assert.Equal(2, authority.Current.Roots.Roots.Count);
+        foreach (var name in (string[])["ca-cert.pem", "ca-key.pem", "cert-chain.pem"]) folder.Write(name, next.Read(name));
+        authority.Reload();                           // 2: the new one signs
+        Assert.Equal(next.Read("ca-cert.pem"), authority.Current.CertificatePem);
+        folder.Write("root-cert.pem", @new);          // 3: the old one goes
+        authority.Reload();
+        Assert.Equal(@new, authority.Current.Roots.Pem);
+    }
+
+    [Fact]
+    public async Task Revocation_lists_are_read_with_the_CA_and_a_broken_one_leaves_all_as_it_was()
+    {
+        using var folder = new PluggedInFolder(_clock);
+        await using var api = await MemoryApi.StartAsync();
+        using var client = api.Client(_clock);
+        var log = new CapturedLog();
+        var authority = await LoadAsync(client, folder.Path, log);
+        Assert.Equal("", authority.Revoked);
+        var list = folder.Revoke(_clock, [1, 2, 3]);
+        authority.Reload();
+        Assert.Equal(list, authority.Revoked);
+        folder.Write("ca-crl.pem", "garbage");
+        authority.Reload();
+        Assert.Equal(list, authority.Revoked);
+        Assert.Contains(log.Lines, l => l.Contains("ca-crl.pem"));
     }
 
     [Fact]
