@@ -21,6 +21,8 @@ internal sealed record AgentSettings
     /// <summary>AMBIENT_DNS_CAPTURE: lookups of pods go to ztunnel's DNS proxy where neither the pod nor its namespace says otherwise.</summary>
     public bool CapturesDns { get; init; } = true;
     public bool ReconcilesOnStartup { get; init; } = true;
+    /// <summary>LEAVE_GRACE_SECONDS and LEAVE_DRAIN_SECONDS.</summary>
+    public LeaveTimes Leaving { get; init; } = new(TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(5));
     public bool UsesNftables { get; init; }
     public string ForcedIptables { get; init; } = "";
     public RedirectSettings Redirect { get; init; } = new();
@@ -77,6 +79,7 @@ internal sealed record AgentSettings
             ExcludedNamespaces = reader.Parsed("EXCLUDE_NAMESPACES", text => new HashSet<string>(text.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)), d.ExcludedNamespaces),
             CapturesDns = reader.Flag("AMBIENT_DNS_CAPTURE", d.CapturesDns),
             ReconcilesOnStartup = reader.Flag("AMBIENT_RECONCILE_POD_RULES_ON_STARTUP", d.ReconcilesOnStartup),
+            Leaving = new LeaveTimes(reader.Seconds("LEAVE_GRACE_SECONDS", d.Leaving.Grace), reader.Seconds("LEAVE_DRAIN_SECONDS", d.Leaving.Drain)),
             UsesNftables = reader.Flag("NATIVE_NFTABLES", d.UsesNftables),
             ForcedIptables = reader.Text("FORCE_IPTABLES_BINARY", d.ForcedIptables),
             Redirect = new RedirectSettings
@@ -133,6 +136,9 @@ internal sealed record AgentSettings
 
         public int Port(string name, int fallback) => Parsed(name, text =>
             int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port is >= 0 and <= 65535 ? port : throw new FormatException("expected a port"), fallback);
+
+        public TimeSpan Seconds(string name, TimeSpan fallback) => Parsed(name, text =>
+            int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds <= 300 ? TimeSpan.FromSeconds(seconds) : throw new FormatException("expected 0 to 300 seconds"), fallback);
 
         public T Parsed<T>(string name, Func<string, T> parse, T fallback)
         {

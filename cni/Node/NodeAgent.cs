@@ -60,8 +60,9 @@ internal sealed class NodeAgent(AgentSettings settings, KubernetesClient client,
         var namespaces = new Informer<Namespace>(client.Of<Namespace>(), new InformerOptions { Log = _log });
         var enroller = new PodEnroller(tools.Redirection, settings.Redirect, tools.Probes, ztunnels, _pods, client.Of<Pod>(), new EnrollmentDefaults(settings.CapturesDns, DnsCaptureOf), _log);
         bool? DnsCaptureOf(string ns) => namespaces.Get("", ns) is { } found ? PodRedirectOptions.DnsCaptureOf(found.Metadata.Annotations, found.Metadata.Labels) : null;
-        var reconciler = new PodReconciler(rules, podCache, namespaces, _pods, enroller, tools.Redirection, tools.Probes, ztunnels, search, unenrolled, _log);
+        var reconciler = new PodReconciler(rules, podCache, namespaces, _pods, enroller, tools.Redirection, tools.Probes, ztunnels, search, unenrolled, settings.Leaving, clock, _log);
         var queue = new EnrollmentQueue(reconciler.ReconcileAsync, clock, _log);
+        reconciler.LookAgain = (pod, wait) => queue.EnqueueAfter(pod, wait, cancellationToken);
         var watch = new PodWatch(podCache, namespaces, queue, metrics.PodChanged, (o, problem) => Complain(events, o, problem), _log);
         var verification = new PeriodicVerification(podCache, reconciler, search, tools.Probes, unenrolled, metrics.Repaired, (pod, message) => events.Record(pod, true, "AmbientRepaired", message), clock, _log);
         var plugin = new PluginEndpoint(rules, podCache, namespaces, reconciler, settings.HostRoot, metrics, clock, logs.CreateLogger("cni::plugin"));

@@ -26,6 +26,9 @@ internal sealed class EnrollmentQueue(Func<ObjectKey, CancellationToken, Task<bo
         _ready.Writer.TryWrite(key);
     }
 
+    /// <summary>Asks for a look at the pod after <paramref name="wait"/>.</summary>
+    public void EnqueueAfter(ObjectKey key, TimeSpan wait, CancellationToken cancellationToken) => _ = EnqueueAfterAsync(key, wait, cancellationToken);
+
     /// <summary>Works until cancelled, on <paramref name="workers"/> pods at a time.</summary>
     public Task RunAsync(int workers, CancellationToken cancellationToken) =>
         Task.WhenAll(Enumerable.Range(0, workers).Select(_ => WorkAsync(cancellationToken)));

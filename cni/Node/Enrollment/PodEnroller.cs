@@ -90,6 +90,14 @@ internal sealed class PodEnroller(
         }
     }
 
+    /// <summary>Captures nothing new of a pod that is leaving; what ztunnel carries already goes on.</summary>
+    /// <exception cref="EnrollmentException">The kernel refused; repeat.</exception>
+    public async Task ReleaseAsync(Pod pod, EnrolledPod record, CancellationToken cancellationToken)
+    {
+        if (record.Namespace is not { } inside) return;
+        await StepAsync("releasing its traffic", ProtectionGap.RulesNotWritten, () => redirection.ApplyAsync(inside, Options(pod, record.Addresses) with { IsReleased = true }, cancellationToken));
+    }
+
     /// <summary>Takes a running pod out of the mesh. The annotation stays until everything else is done.</summary>
     /// <param name="inside">Its namespace; null when it was not found. The caller keeps it.</param>
     /// <exception cref="EnrollmentException">A step failed; repeat.</exception>

@@ -11,9 +11,12 @@ namespace AmbientMesh.Cni.Node.Enrollment;
 /// <summary>Brings one pod to where it should be: gathers, decides by <see cref="PodStep"/>, acts. Thread-safe; one operation per pod at a time.</summary>
 internal sealed class PodReconciler(
     EnrollmentRules rules, Informer<Pod> podCache, Informer<Namespace> namespaces, EnrolledPods pods, PodEnroller enroller,
-    PodRedirection redirection, IProbeExemptions probes, ZdsServer ztunnels, PodNamespaceSearch search, UnenrolledPods unenrolled, ILogger log)
+    PodRedirection redirection, IProbeExemptions probes, ZdsServer ztunnels, PodNamespaceSearch search, UnenrolledPods unenrolled, LeaveTimes leaveTimes, TimeProvider clock, ILogger log)
 {
     private readonly SemaphoreSlim[] _locks = [.. Enumerable.Range(0, 64).Select(_ => new SemaphoreSlim(1))];
+
+    /// <summary>Asks for a look at a pod after a while.</summary>
+    public Action<ObjectKey, TimeSpan> LookAgain { get; set; } = (_, _) => { };
 
     /// <summary>Looks at the live pod and does what is due.</summary>
     /// <returns>False when it is worth trying again soon.</returns>
@@ -86,7 +89,7 @@ internal sealed class PodReconciler(
     {
         var uid = pod.Metadata.Uid ?? "";
         var record = pods.Get(uid);
-        switch (PodStep.Decide(pod, decision, record, record is { IsComplete: true } ? enroller.OptionsOrNull(pod, record.Addresses) : null))
+        switch (PodStep.Decide(pod, decision, record, record is { IsComplete: true } ? enroller.OptionsOrNull(pod, record.Addresses) : null, leaveTimes, clock.GetUtcNow()))
         {
             case PodStep.RefreshRules when record?.Namespace is { } inside:
                 await enroller.RefreshRulesAsync(pod, record, inside, cancellationToken);
@@ -98,6 +101,18 @@ internal sealed class PodReconciler(
                 break;
             case PodStep.RefreshAddresses:
                 await enroller.RefreshAddressesAsync(record!, PodStep.Addresses(pod), cancellationToken);
+                break;
+            case PodStep.AnnounceLeaving leaving:
+                await enroller.AnnotateAsync(pod, EnrollmentRules.Pending, cancellationToken);
+                log.LogInformation("{Pod} is leaving the mesh: {Reason}", pod.Key, leaving.Reason);
+                Enter(LeavePhase.Announced, record!, leaveTimes.Grace);
+                break;
+            case PodStep.Release:
+                await enroller.ReleaseAsync(pod, record!, cancellationToken);
+                Enter(LeavePhase.Released, record!, leaveTimes.Drain);
+                break;
+            case PodStep.AwaitLeaving leaving:
+                LookAgain(pod.Key, leaving.Remaining);
                 break;
             case PodStep.TakeOut takeOut:
                 await TakeOutAsync(pod, record, takeOut.Reason, cancellationToken);
@@ -111,6 +126,12 @@ internal sealed class PodReconciler(
                 unenrolled.Forget(uid);
                 break;
         }
+    }
+
+    private void Enter(LeavePhase phase, EnrolledPod record, TimeSpan lasts)
+    {
+        pods.Put(record with { Leaving = phase, LeavingSince = clock.GetUtcNow() });
+        LookAgain(record.Key, lasts);
     }
 
     private async Task EnrolFoundAsync(Pod pod, IReadOnlyList<IPAddress> addresses, IReadOnlyList<ProcessEntry> processes, CancellationToken cancellationToken)

@@ -33,6 +33,7 @@ public static class IptablesPodRules
 
     private static IEnumerable<string> Nat(string loopback, string probe, PodRedirectOptions pod)
     {
+        if (pod.IsReleased) yield break;   // connections under way are known to the kernel and need no rule
         foreach (var name in pod.RerouteInterfaces)
         {
             yield return $"-A {Prerouting} -i {name} -p tcp -j REDIRECT --to-ports {OutboundPort}";   // 3

@@ -43,6 +43,7 @@ public static class NftablesPodRules
 
     private static IEnumerable<string> NatIn(RedirectSettings settings, PodRedirectOptions pod)
     {
+        if (pod.IsReleased) yield break;   // connections under way are known to the kernel and need no rule
         foreach (var name in pod.RerouteInterfaces)
         {
             yield return $"iifname \"{name}\" meta l4proto tcp counter redirect to :{OutboundPort}";   // 3
@@ -57,6 +58,7 @@ public static class NftablesPodRules
 
     private static IEnumerable<string> NatOut(RedirectSettings settings, PodRedirectOptions pod)
     {
+        if (pod.IsReleased) yield break;
         yield return $"ip daddr {settings.ProbeAddress} meta l4proto tcp counter accept";   // 6
         if (settings.RedirectsIpv6) yield return $"ip6 daddr {settings.ProbeAddressV6} meta l4proto tcp counter accept";
         if (pod.CapturesDns)

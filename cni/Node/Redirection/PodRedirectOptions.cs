@@ -13,8 +13,11 @@ public sealed partial record PodRedirectOptions(bool CapturesDns, bool BypassesI
     public const string BypassInboundAnnotation = "ambient.istio.io/bypass-inbound-capture";
     public const string RerouteAnnotation = "istio.io/reroute-virtual-interfaces";
 
+    /// <summary>The pod is leaving: nothing new is captured, and what was captured before still finds its way.</summary>
+    public bool IsReleased { get; init; }
+
     /// <summary>Equal keys mean equal rules.</summary>
-    public string Key => $"dns={CapturesDns};bypass={BypassesInbound};reroute={string.Join(',', RerouteInterfaces)}";
+    public string Key => $"{(IsReleased ? "released;" : "")}dns={CapturesDns};bypass={BypassesInbound};reroute={string.Join(',', RerouteInterfaces)}";
 
     /// <summary>Reads a pod's annotations. A boolean that is none counts as absent; an impossible interface name is a problem, for rules made of it would not be the wanted ones.</summary>
     /// <param name="dnsCaptureByDefault">What the pod's namespace says, or else the node.</param>

@@ -16,7 +16,26 @@ public sealed record EnrolledPod(string Uid, ObjectKey Key, string ServiceAccoun
     /// <summary>What its rules were made of; null when another agent made them.</summary>
     public PodRedirectOptions? Redirect { get; init; }
 
+    /// <summary>How far it has left the mesh.</summary>
+    public LeavePhase Leaving { get; init; }
+
+    /// <summary>When that phase began.</summary>
+    public DateTimeOffset LeavingSince { get; init; }
+
     public override string ToString() => $"{Key} ({Uid})";
+}
+
+/// <summary>How a pod leaves the mesh without losing a connection: peers stop tunnelling to it, then nothing new is captured, then ztunnel lets go.</summary>
+public enum LeavePhase
+{
+    /// <summary>It stays.</summary>
+    No,
+
+    /// <summary>Its annotation says that it is not to be reached by tunnels; it is captured and served all the same, until every peer knows.</summary>
+    Announced,
+
+    /// <summary>Nothing new is captured; what ztunnel carries may end.</summary>
+    Released,
 }
 
 /// <summary>The pods of this node that are enrolled; what a connecting ztunnel is told. Thread-safe.</summary>

@@ -2,6 +2,7 @@ using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cni.Node;
+using AmbientMesh.Cni.Node.Enrollment;
 using AmbientMesh.Cni.Node.Redirection;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Lab.Api.Http;
@@ -65,6 +66,7 @@ internal sealed class NodeFixture : IAsyncDisposable
 
     public AgentSettings Settings() => new()
     {
+        Leaving = new LeaveTimes(TimeSpan.FromMilliseconds(300), TimeSpan.FromMilliseconds(300)),
         NodeName = NodeName,
         SwitchesToHostNamespace = true,
         HostProc = Proc,

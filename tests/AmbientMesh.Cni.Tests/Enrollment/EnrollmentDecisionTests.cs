@@ -120,6 +120,16 @@ public class EnrollmentDecisionTests
         Assert.IsType<PodStep.Nothing>(PodStep.Decide(running, no, null, null));
         Assert.IsType<PodStep.TakeOut>(PodStep.Decide(running, no, complete, null));
         Assert.IsType<PodStep.TakeOut>(PodStep.Decide(Annotated(running, EnrollmentRules.RedirectionAnnotation, "pending"), no, null, null));
+        var times = new LeaveTimes(TimeSpan.FromSeconds(5), TimeSpan.FromSeconds(3));
+        var start = DateTimeOffset.UnixEpoch;
+        PodStep Leaving(LeavePhase phase, int seconds) => PodStep.Decide(running, no, complete with { Leaving = phase, LeavingSince = start }, null, times, start.AddSeconds(seconds));
+        Assert.IsType<PodStep.AnnounceLeaving>(Leaving(LeavePhase.No, 0));
+        Assert.Equal(TimeSpan.FromSeconds(1), Assert.IsType<PodStep.AwaitLeaving>(Leaving(LeavePhase.Announced, 4)).Remaining);
+        Assert.IsType<PodStep.Release>(Leaving(LeavePhase.Announced, 5));
+        Assert.IsType<PodStep.AwaitLeaving>(Leaving(LeavePhase.Released, 2));
+        Assert.IsType<PodStep.TakeOut>(Leaving(LeavePhase.Released, 3));
+        Assert.IsType<PodStep.TakeOut>(PodStep.Decide(Annotated(running, EnrollmentRules.RedirectionAnnotation, "enabled"), no, null, null, times, start));   // nothing is known of it
+        Assert.IsType<PodStep.Enrol>(PodStep.Decide(running, yes, complete with { Leaving = LeavePhase.Announced }, null, times, start));   // it stays after all
         var ended = running with { Status = running.Status with { Phase = "Failed" } };
         Assert.IsType<PodStep.Forget>(PodStep.Decide(ended, yes, complete, null));
         Assert.IsType<PodStep.Nothing>(PodStep.Decide(ended, yes, null, null));
