@@ -70,14 +70,19 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
 
         progress("starting the API server");
         await using var api = new ApiServer(ApiOptions(machines), TimeProvider.System);
-        var kubelets = machines.Nodes.Select(n => new Kubelet(n, cgroups, images, api.Store, Tokens(api), progress)).ToArray();
+        var routing = new ServiceRouting(api.Store, machines.Nodes, progress);
+        var kubelets = machines.Nodes.Select(n => new Kubelet(n, cgroups, images, api.Store, Tokens(api), StartAgain(n), progress)).ToArray();
+        Func<CancellationToken, Task> StartAgain(NodeHost node) => async cancellationToken =>
+        {
+            await machines.StartAgainAsync(node, cancellationToken);
+            routing.Renew(node);
+        };
         api.Pods = new PodRuntime(kubelets);
         await api.StartAsync(ending);
         ClusterDnsObjects.Create(api.Store);
 
         progress("starting controllers, kubelets, service routing and DNS");
         using var dns = new ClusterDns(api.Store, machines.Fabric.Network);
-        var routing = new ServiceRouting(api.Store, machines.Nodes, progress);
         await routing.ApplyAsync(ending);
         foreach (var kubelet in kubelets) await kubelet.RegisterAsync(ending);
         Task[] running =
@@ -130,7 +135,17 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
     private async Task KeepStateAsync(LabMachines machines, ClusterStore store, CancellationToken ending)
     {
         using var timer = new PeriodicTimer(s_statusPeriod);
-        while (await timer.WaitForNextTickAsync(ending)) Save(machines, store, isReady: true);
+        while (await timer.WaitForNextTickAsync(ending))
+        {
+            try
+            {
+                Save(machines, store, isReady: true);
+            }
+            catch (InvalidOperationException)
+            {
+                // A node is switched off at the moment; what was saved before stands.
+            }
+        }
     }
 
     private void Save(LabMachines machines, ClusterStore? store, bool isReady)

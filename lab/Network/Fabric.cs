@@ -48,11 +48,12 @@ public sealed class Fabric : IAsyncDisposable
     public async Task ConnectAsync(NodeHost node, CancellationToken cancellationToken)
     {
         var (number, name) = (node.Number, node.Name);
+        await HostCommand.RunAsync(["nsenter", "-t", $"{ProcessId}", "-n", "ip", "link", "delete", name], cancellationToken: cancellationToken);   // the cable of a machine that was switched off
         var batch = new StringBuilder()
             .AppendLine($"link add {name} type veth peer name eth0 netns {node.ProcessId}")
             .AppendLine($"link set {name} master {Bridge} up")
-            .AppendLine($"route add {LabAddresses.NodePodCidr(number)} via {LabAddresses.Node(number)}")
-            .AppendLine($"route add {LabAddresses.NodePodCidrV6(number)} via {LabAddresses.NodeV6(number)}");
+            .AppendLine($"route replace {LabAddresses.NodePodCidr(number)} via {LabAddresses.Node(number)}")
+            .AppendLine($"route replace {LabAddresses.NodePodCidrV6(number)} via {LabAddresses.NodeV6(number)}");
         await HostCommand.CheckAsync(["nsenter", "-t", $"{ProcessId}", "-n", "ip", "-batch", "-"], batch.ToString(), cancellationToken);
         await node.CheckAsync(["ip", "-batch", "-"], $"""
             address add {LabAddresses.Node(number)}/16 dev eth0
@@ -67,16 +68,19 @@ public sealed class Fabric : IAsyncDisposable
     /// <summary>Tells every node where the other nodes' pods are.</summary>
     public static async Task ConnectPodNetworksAsync(IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
     {
-        foreach (var node in nodes)
+        foreach (var node in nodes) await ConnectPodNetworksAsync(node, nodes, cancellationToken);
+    }
+
+    /// <summary>Tells one node where the others' pods are.</summary>
+    public static async Task ConnectPodNetworksAsync(NodeHost node, IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
+    {
+        var batch = new StringBuilder();
+        foreach (var other in nodes.Where(n => n != node))
         {
-            var batch = new StringBuilder();
-            foreach (var other in nodes.Where(n => n != node))
-            {
-                batch.AppendLine($"route add {LabAddresses.NodePodCidr(other.Number)} via {LabAddresses.Node(other.Number)}")
-                    .AppendLine($"route add {LabAddresses.NodePodCidrV6(other.Number)} via {LabAddresses.NodeV6(other.Number)}");
-            }
-            await node.CheckAsync(["ip", "-batch", "-"], batch.ToString(), cancellationToken);
+            batch.AppendLine($"route add {LabAddresses.NodePodCidr(other.Number)} via {LabAddresses.Node(other.Number)}")
+                .AppendLine($"route add {LabAddresses.NodePodCidrV6(other.Number)} via {LabAddresses.NodeV6(other.Number)}");
         }
+        await node.CheckAsync(["ip", "-batch", "-"], batch.ToString(), cancellationToken);
     }
 
     /// <summary>No address is announced or doubted for a second before it may be used: nobody else is on these wires.</summary>

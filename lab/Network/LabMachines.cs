@@ -38,6 +38,14 @@ public sealed class LabMachines : IAsyncDisposable
         }
     }
 
+    /// <summary>Starts a node again whose power was cut, and connects it; what is on its disk is left as it is.</summary>
+    public async Task StartAgainAsync(NodeHost node, CancellationToken cancellationToken)
+    {
+        await node.StartAgainAsync(cancellationToken);
+        await Fabric.ConnectAsync(node, cancellationToken);
+        await Fabric.ConnectPodNetworksAsync(node, Nodes, cancellationToken);
+    }
+
     public async ValueTask DisposeAsync()
     {
         foreach (var node in Nodes) await node.DisposeAsync();

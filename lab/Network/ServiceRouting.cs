@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Threading.Channels;
 using AmbientMesh.Lab.Api.Storage;
 using AmbientMesh.Lab.Controllers;
@@ -10,7 +11,7 @@ internal sealed class ServiceRouting(ClusterStore store, IReadOnlyList<NodeHost>
 {
     private static readonly TimeSpan s_settle = TimeSpan.FromMilliseconds(20);
     private readonly Channel<bool> _changed = Channel.CreateBounded<bool>(new BoundedChannelOptions(1) { FullMode = BoundedChannelFullMode.DropWrite });
-    private readonly Dictionary<string, string> _applied = [];
+    private readonly ConcurrentDictionary<string, string> _applied = new();
 
     /// <summary>Writes the rules of this moment to every node.</summary>
     public async Task ApplyAsync(CancellationToken cancellationToken)
@@ -23,6 +24,13 @@ internal sealed class ServiceRouting(ClusterStore store, IReadOnlyList<NodeHost>
             await node.CheckAsync(["nft", "-f", "-"], rules, cancellationToken);
             _applied[node.Name] = rules;
         }
+    }
+
+    /// <summary>A node has lost its rules: they are written again.</summary>
+    public void Renew(NodeHost node)
+    {
+        _applied.TryRemove(node.Name, out _);
+        _changed.Writer.TryWrite(true);
     }
 
     public Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(

@@ -17,13 +17,15 @@ internal sealed class ContainerRunner
     private volatile RunningContainer? _running;
     private string _terminationFile = "";
 
-    public ContainerRunner(IPodContext pod, JsonObject spec, ContainerRole role)
+    /// <param name="restarts">How often it was started before, under another kubelet.</param>
+    public ContainerRunner(IPodContext pod, JsonObject spec, ContainerRole role, int restarts = 0)
     {
         _pod = pod;
         Spec = spec;
         Role = role;
         _record = new ContainerRecord(spec, role, new ContainerState.Waiting(
-            pod.Pod.InitContainers().Any() && role != ContainerRole.Init ? "PodInitializing" : "ContainerCreating"));
+            pod.Pod.InitContainers().Any() && role != ContainerRole.Init ? "PodInitializing" : "ContainerCreating"))
+        { RestartCount = restarts };
     }
 
     public JsonObject Spec { get; }

@@ -10,6 +10,12 @@ namespace AmbientMesh.Lab.Nodes;
 /// <summary>The kubelet of one node: registers it, keeps its conditions and lease, and runs the pods bound to it.</summary>
 internal sealed class Kubelet
 {
+    /// <summary>On a Node: another value cuts its power and starts it again.</summary>
+    public const string RebootAnnotation = "lab.ambientmesh.io/reboot";
+
+    /// <summary>On a Node: the value of <see cref="RebootAnnotation"/> that was done last.</summary>
+    public const string RebootedAnnotation = "lab.ambientmesh.io/rebooted";
+
     private static readonly TimeSpan s_leasePeriod = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_networkPeriod = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_volumePeriod = TimeSpan.FromSeconds(30);
@@ -17,13 +23,16 @@ internal sealed class Kubelet
     private readonly KubeletContext _context;
     private readonly ConcurrentDictionary<string, PodWorker> _workers = new();
     private readonly Action<string> _report;
+    private readonly Func<CancellationToken, Task> _startNode;
+    private volatile bool _isDown;
 
+    /// <param name="startNode">Starts and connects the node whose power was cut.</param>
     /// <param name="report">Gets a line for each thing that went wrong and is not an object's fault.</param>
-    public Kubelet(NodeHost node, Cgroups cgroups, ImageStore images, ClusterStore store, TokenSource tokens, Action<string> report)
+    public Kubelet(NodeHost node, Cgroups cgroups, ImageStore images, ClusterStore store, TokenSource tokens, Func<CancellationToken, Task> startNode, Action<string> report)
     {
         string[] addresses = [LabAddresses.Node(node.Number).ToString(), LabAddresses.NodeV6(node.Number).ToString()];
         _context = new KubeletContext(node, cgroups, images, store, new EventRecorder(store, "kubelet", node.Name), tokens, store.Clock, addresses);
-        _report = report;
+        (_report, _startNode) = (report, startNode);
     }
 
     public string NodeName => _context.Node.Name;
@@ -45,6 +54,7 @@ internal sealed class Kubelet
     /// <summary>Runs until cancelled; the pods' processes are left to the node's end.</summary>
     public Task RunAsync(CancellationToken cancellationToken) => Task.WhenAll(
         WatchPodsAsync(cancellationToken),
+        WatchNodeAsync(cancellationToken),
         WatchSourcesAsync(Resources.ConfigMaps, cancellationToken),
         WatchSourcesAsync(Resources.Secrets, cancellationToken),
         EveryAsync(s_leasePeriod, RenewLease, cancellationToken),
@@ -69,14 +79,51 @@ internal sealed class Kubelet
         }
     }
 
+    /// <summary>Cuts the node's power and starts it again whenever the annotation on its Node gets another value; tells by a second annotation when it is up.</summary>
+    private async Task WatchNodeAsync(CancellationToken cancellationToken)
+    {
+        using var watch = Store.Watch(Resources.Nodes, new Selection(Fields: FieldSelector.Of("metadata.name", NodeName)));
+        await foreach (var change in watch.ReadAllAsync(cancellationToken))
+        {
+            var (asked, done) = (change.Object.Annotations().GetValueOrDefault(RebootAnnotation), change.Object.Annotations().GetValueOrDefault(RebootedAnnotation));
+            if (change.Type == WatchEventType.Deleted || asked is null || asked == done) continue;
+            await RebootAsync(cancellationToken);
+            Store.Modify(Resources.Nodes, "", NodeName, node => node.Ensure("metadata", "annotations")[RebootedAnnotation] = asked, s_writes);
+        }
+    }
+
+    private async Task RebootAsync(CancellationToken cancellationToken)
+    {
+        _isDown = true;
+        var workers = _workers.Values.ToArray();
+        foreach (var worker in workers) worker.Abandon();
+        await _context.Node.CutPowerAsync();
+        await Task.WhenAll(workers.Select(w => w.Ended)).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        _workers.Clear();
+        _report($"kubelet {NodeName}: the node's power was cut");
+        await _startNode(cancellationToken);
+        _isDown = false;
+        // In any order: nobody promises one after a power cut.
+        var pods = Store.List(Resources.Pods, new Selection(Fields: FieldSelector.Of("spec.nodeName", NodeName))).Items.Where(p => !p.IsFinished()).ToArray();
+        Random.Shared.Shuffle(pods);
+        foreach (var pod in pods) Begin(pod.Uid(), pod, isRestarted: true);
+        _report($"kubelet {NodeName}: the node is up again with {pods.Length} pods");
+    }
+
     private void Sync(string uid, JsonObject pod)
     {
+        if (_isDown) return;   // what happens meanwhile is found when it is up
         if (_workers.TryGetValue(uid, out var known))
         {
             known.Update(pod);
             return;
         }
-        var worker = new PodWorker(_context, pod);
+        Begin(uid, pod, isRestarted: false);
+    }
+
+    private void Begin(string uid, JsonObject pod, bool isRestarted)
+    {
+        var worker = new PodWorker(_context, pod, isRestarted);
         _workers[uid] = worker;
         worker.Start();
         worker.Update(pod);
@@ -94,7 +141,7 @@ internal sealed class Kubelet
             _report($"kubelet {NodeName}: pod {uid} could not be run: {failed.Message}");
             _context.Events.Warning(worker.Pod, "FailedSync", failed.Message);
         }
-        _workers.TryRemove(uid, out _);
+        _workers.TryRemove(KeyValuePair.Create(uid, worker));
     }
 
     private async Task WatchSourcesAsync(GroupResource resource, CancellationToken cancellationToken)
@@ -109,6 +156,7 @@ internal sealed class Kubelet
 
     private void RefreshVolumes()
     {
+        if (_isDown) return;
         foreach (var worker in _workers.Values) worker.RefreshVolumes();
     }
 
@@ -116,7 +164,7 @@ internal sealed class Kubelet
     {
         while (true)
         {
-            WriteNodeStatus(await _context.Cni.ProblemAsync(cancellationToken));
+            if (!_isDown) WriteNodeStatus(await _context.Cni.ProblemAsync(cancellationToken));
             await Task.Delay(s_networkPeriod, Store.Clock, cancellationToken);
         }
     }

@@ -23,12 +23,14 @@ public sealed class NodeHost : IAsyncDisposable
     private static readonly string[] s_shared =
         ["/run", "/etc/cni/net.d", "/opt/cni/bin", "/var/lib/cni", "/var/lib/kubelet", "/var/log/pods", "/var/log/containers"];
 
-    private readonly Process _holder;
+    private readonly string _stateDirectory;
     private readonly string _files;
+    private readonly ImageStore _images;
+    private Process _holder;
 
-    private NodeHost(string name, int number, string stateDirectory, Process holder, int processId)
+    private NodeHost(string name, int number, string stateDirectory, ImageStore images, Process holder, int processId)
     {
-        (Name, Number, _holder, ProcessId) = (name, number, holder, processId);
+        (Name, Number, _stateDirectory, _images, _holder, ProcessId) = (name, number, stateDirectory, images, holder, processId);
         _files = Path.Combine(stateDirectory, "files");
         Network = NetworkNamespace.Open($"/proc/{processId}/ns/net");
     }
@@ -39,20 +41,47 @@ public sealed class NodeHost : IAsyncDisposable
     public int Number { get; }
 
     /// <summary>The node's first process as the machine sees it.</summary>
-    public int ProcessId { get; }
+    public int ProcessId { get; private set; }
 
-    public NetworkNamespace Network { get; }
+    /// <summary>Another one after each <see cref="StartAgainAsync"/>.</summary>
+    public NetworkNamespace Network { get; private set; }
 
     /// <param name="stateDirectory">A folder of the node alone; made here.</param>
     /// <param name="images">Its folders are bound read-only.</param>
     public static async Task<NodeHost> CreateAsync(string name, int number, string stateDirectory, ImageStore images, CancellationToken cancellationToken)
+    {
+        var holder = await BootAsync(name, stateDirectory, images, cancellationToken);
+        return new NodeHost(name, number, stateDirectory, images, holder, ChildOf(holder.Id));
+    }
+
+    /// <summary>As if the power failed: everything that runs on the node ends at once, and its memory is lost. Its disk stays.</summary>
+    public async Task CutPowerAsync()
+    {
+        Network.Dispose();
+        await HolderReady.EndAsync(_holder);
+        foreach (var entry in new DirectoryInfo(Path.Combine(_files, "run")).EnumerateFileSystemInfos())
+        {
+            if (entry is DirectoryInfo folder) folder.Delete(recursive: true);
+            else entry.Delete();
+        }
+    }
+
+    /// <summary>Starts the machine whose power was cut; nothing is connected to it yet.</summary>
+    public async Task StartAgainAsync(CancellationToken cancellationToken)
+    {
+        _holder = await BootAsync(Name, _stateDirectory, _images, cancellationToken);
+        ProcessId = ChildOf(_holder.Id);
+        Network = NetworkNamespace.Open($"/proc/{ProcessId}/ns/net");
+    }
+
+    private static async Task<Process> BootAsync(string name, string stateDirectory, ImageStore images, CancellationToken cancellationToken)
     {
         foreach (var folder in s_shared) Directory.CreateDirectory(Path.Combine(stateDirectory, "files", folder.TrimStart('/')));
         Directory.CreateDirectory(Path.Combine(stateDirectory, "files/run/netns"));
         var holder = HostCommand.Start(
             ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child=KILL", "bash", "-c", Script(name, stateDirectory, images)]);
         await HolderReady.AwaitAsync(holder, $"node {name}", cancellationToken);
-        return new NodeHost(name, number, stateDirectory, holder, ChildOf(holder.Id));
+        return holder;
     }
 
     /// <summary>Where the machine sees a file of the folders shared with it, e.g. <c>/var/lib/kubelet/pods</c>.</summary>

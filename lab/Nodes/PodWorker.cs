@@ -27,18 +27,23 @@ internal sealed class PodWorker : IPodContext
     private CniSandbox? _cni;
     private CniResult? _network;
     private bool _addressesShown;
+    private volatile bool _isAbandoned;
 
-    public PodWorker(KubeletContext kubelet, JsonObject pod)
+    /// <param name="isRestarted">The node was started again: the pod ran on it before.</param>
+    public PodWorker(KubeletContext kubelet, JsonObject pod, bool isRestarted = false)
     {
         (Kubelet, _pod, _startTime) = (kubelet, pod, kubelet.Clock.GetUtcNow());
         Uid = pod.Uid();
         _volumes = new PodVolumes(kubelet.Node, Uid, new VolumeContents(kubelet, kubelet.Tokens, kubelet.Clock), kubelet.Clock);
         _containers =
         [
-            .. pod.InitContainers().Select(c => new ContainerRunner(this, c, c.IsSidecar() ? ContainerRole.Sidecar : ContainerRole.Init)),
-            .. pod.Containers().Select(c => new ContainerRunner(this, c, ContainerRole.Main)),
+            .. pod.InitContainers().Select(c => new ContainerRunner(this, c, c.IsSidecar() ? ContainerRole.Sidecar : ContainerRole.Init, Restarts(c))),
+            .. pod.Containers().Select(c => new ContainerRunner(this, c, ContainerRole.Main, Restarts(c))),
         ];
         Ended = Task.CompletedTask;
+
+        int Restarts(JsonObject container) => !isRestarted ? 0 : 1 + (int)(pod.Objects("status", "containerStatuses").Concat(pod.Objects("status", "initContainerStatuses"))
+            .FirstOrDefault(s => s.Text("name") == container.Text("name"))?.Number("restartCount") ?? 0);
     }
 
     public string Uid { get; }
@@ -88,6 +93,13 @@ internal sealed class PodWorker : IPodContext
         _stop.Cancel();
     }
 
+    /// <summary>The node's power was cut: nothing is tidied up and nothing is told; <see cref="Ended"/> completes when nothing is waited for any more.</summary>
+    public void Abandon()
+    {
+        _isAbandoned = true;
+        Kill();
+    }
+
     /// <summary>Something its volumes are made from has changed.</summary>
     public void RefreshVolumes() => _volumes.Refresh(Pod);
 
@@ -95,6 +107,7 @@ internal sealed class PodWorker : IPodContext
 
     public void Publish()
     {
+        if (_isAbandoned) return;
         if (_sandbox is not null && _containers.Any(c => c.Record.State is not ContainerState.Waiting || c.Record.Last is not null)) _addressesShown = true;
         var view = new PodView([.. _containers.Select(c => c.Record)], _sandbox is not null && (_network is not null || _sandbox.HostNetwork),
             _addressesShown || _pod.IsHostNetwork() ? Addresses : [], Kubelet.NodeAddresses, _startTime);
@@ -118,10 +131,12 @@ internal sealed class PodWorker : IPodContext
         {
             await TearDownAsync();
             await Task.WhenAny(Task.Delay(s_sandboxRetry, Kubelet.Clock, CancellationToken.None), _stop.Token.WhenCancelledAsync());
+            if (_isAbandoned) return;
             if (_stop.IsCancellationRequested) break;
         }
+        if (_isAbandoned) return;
         await EndAsync();
-        if (_stop.IsCancellationRequested) Forget();
+        if (_stop.IsCancellationRequested && !_isAbandoned) Forget();
     }
 
     /// <summary>False when the machine failed us; what was begun is then taken down and begun again.</summary>
