@@ -8,6 +8,7 @@ using AmbientMesh.Ztunnel.Admin;
 using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.Explain;
+using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.Inbound;
 using AmbientMesh.Ztunnel.InPod;
@@ -53,6 +54,8 @@ public sealed class ZtunnelApp : IAsyncDisposable
         _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
         ProcessMetrics.Register(Metrics);
         Metrics.Gauge("istio_build", "Istio component build info.", "component", "tag").With("ztunnel", Version).Set(1);
+        Metrics.GaugeFrom("ambientmesh_ca_clock_skew_seconds", "How far the CA's clock is ahead of this node's, by the last certificate received.", () => _svids.ClockSkew.TotalSeconds);
+        Metrics.GaugeFrom("ambientmesh_policies_unreadable", "Policies that were received and cannot be read; what they may cover is denied.", () => Mesh.Current.Policies.Count(policy => policy.Unreadable is not null));
         Pods = new PodTable(StartPodAsync, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));
         Discovery = Discover(settings);
         _export = OtlpExport.Start(settings.Export, Metrics, "ztunnel", Version,
@@ -62,6 +65,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         _services = new ProxyServices(Mesh, _svids, new ConnectionReports(new TcpMetrics(Metrics), new AccessLog(loggers), clock, spans), settings, clock, loggers)
         {
             Demand = settings.XdsOnDemand && Discovery is { } discovery ? (name, cancellationToken) => discovery.DemandAsync(TypeUrls.Address, name, cancellationToken) : null,
+            Shortage = new DescriptorShortage(Readiness, Metrics, clock, loggers.CreateLogger("ztunnel::proxy")),
         };
         _dns = DnsServices.Create(settings, Metrics, loggers, clock);
         Readiness.Wait(settings.DedicatedWorkload is null ? PodTable.ReadinessTask : DedicatedTask);
@@ -138,6 +142,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     {
         var watch = new PolicyWatch(Mesh, Contexts, _loggers.CreateLogger("ztunnel::proxy::connection_manager"));
         List<Task> tasks = [watch.RunAsync(cancellationToken), SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken), IdleTrim.RunAsync(_clock, cancellationToken)];
+        if (_settings.CaAddress is not null && _settings.CaRootCa != "SYSTEM") tasks.Add(new RootWatch(_settings.CaRootCa, _svids, _clock, _loggers.CreateLogger("ztunnel::identity::roots")).RunAsync(cancellationToken));
         if (_revocations is not null) tasks.Add(_revocations.RunAsync(RevokeAsync, cancellationToken));
         if (Discovery is not null)
         {
@@ -235,7 +240,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
             .Concat(settings.JsonMetadata.Select(m => new KeyValuePair<string, string>($"ISTIO_METAJSON_{m.Key}", m.Value)));
         var node = ZtunnelNode.Build(settings.InstanceIp, settings.PodName, settings.PodNamespace, settings.NodeName, metadata);
         var log = _loggers.CreateLogger("ztunnel::xds");
-        return new DeltaDiscoveryClient(channel, node, [new(new AddressHandler(Mesh), settings.XdsOnDemand), new(new AuthorizationHandler(Mesh, log))], _clock,
+        return new DeltaDiscoveryClient(channel, node, [new(new AddressHandler(Mesh), settings.XdsOnDemand), new(new AuthorizationHandler(Mesh, log, settings.IgnoresUnreadablePolicies))], _clock,
             new DiscoveryEvents(Metrics, address, _loggers.CreateLogger("ztunnel::xds::client")));
     }
 

@@ -127,12 +127,18 @@ public sealed class SvidVerifier(TrustBundle bundle, SvidRules rules, TimeProvid
         if (problem is not null) return null;
         using var chain = new X509Chain { ChainPolicy = ChainPolicies.Offline(Bundle, clock.GetUtcNow()) };
         chain.ChainPolicy.ExtraStore.AddRange(sent);
-        if (!chain.Build(leaf)) rejection = new SvidVerdict.Rejected($"certificate does not chain to the trust bundle: {ChainPolicies.Describe(chain)}");
+        if (!chain.Build(leaf)) rejection = new SvidVerdict.Rejected($"certificate does not chain to the trust bundle: {ChainPolicies.Describe(chain)}{ClockHint(leaf, chain)}");
         else if (PathProblem(chain) is { } wrong) rejection = new SvidVerdict.Rejected(wrong);
         else if (RevocationProblem(chain) is { } revocation) rejection = new SvidVerdict.Rejected(revocation) { IsRevoked = true };
         else return new ProvenChain(identities, Latest(chain), Earliest(chain), [.. chain.ChainElements.Take(chain.ChainElements.Count - 1).Select(element => CertificateSerial.Of(element.Certificate))]);
         return null;
     }
+
+    // Time is the one reason whose cause may be here: the reader is shown both ends of the comparison.
+    private string ClockHint(X509Certificate2 leaf, X509Chain chain) =>
+        chain.ChainStatus.Any(status => status.Status.HasFlag(X509ChainStatusFlags.NotTimeValid))
+            ? $"; the leaf is valid from {leaf.NotBefore.ToUniversalTime():u} to {leaf.NotAfter.ToUniversalTime():u} and the clock here says {clock.GetUtcNow():u}"
+            : "";
 
     private string? RevocationProblem(X509Chain chain)
     {
@@ -153,8 +159,8 @@ public sealed class SvidVerifier(TrustBundle bundle, SvidRules rules, TimeProvid
     private SvidVerdict Judge(ProvenChain proof, PeerExpectation expectation)
     {
         var now = clock.GetUtcNow();
-        if (now < proof.NotBefore) return new SvidVerdict.Rejected($"certificate is not valid before {proof.NotBefore:u}");
-        if (now > proof.NotAfter) return new SvidVerdict.Rejected($"certificate expired at {proof.NotAfter:u}");
+        if (now < proof.NotBefore) return new SvidVerdict.Rejected($"certificate is not valid before {proof.NotBefore:u}; the clock here says {now:u}");
+        if (now > proof.NotAfter) return new SvidVerdict.Rejected($"certificate expired at {proof.NotAfter:u}; the clock here says {now:u}");
         foreach (var identity in proof.Identities)
             if (Admits(expectation, identity)) return new SvidVerdict.Accepted(rules.AllowSeveralUris && expectation is PeerExpectation.TrustDomainMember ? proof.Identities[0] : identity, proof.NotAfter) { Path = proof.Path };
         return new SvidVerdict.Rejected($"peer is {string.Join(", ", proof.Identities)}, {Expected(expectation)}");

@@ -91,6 +91,9 @@ public sealed class MeshEdit
         return true;
     }
 
+    /// <summary>The policy as edited so far; null when there is none.</summary>
+    public AuthorizationPolicy? FindPolicy(PolicyName name) => _policies.GetValueOrDefault(name);
+
     public bool RemovePolicy(PolicyName name)
     {
         if (!_policies.TryGetValue(name, out var policy)) return false;

@@ -74,6 +74,53 @@ public sealed class DiscoveryReplayTests
         Assert.Equal(Model.Authorization.PolicyAction.Deny, Assert.Single(_store.Current.GlobalPolicies).Action);
     }
 
+    [Theory, Scenario("L4-108")]
+    [InlineData(Protocol.Security.Scope.Global, "ns", "other")]
+    [InlineData(Protocol.Security.Scope.Namespace, "ns", "")]
+    [InlineData(Protocol.Security.Scope.WorkloadSelector, "", "ns other")]
+    [InlineData(null, "ns", "other")]   // nothing of it can be read: its namespace, and who lists it
+    public void A_policy_that_never_could_be_read_denies_what_it_may_cover(Protocol.Security.Scope? scope, string denied, string allowed)
+    {
+        var bad = new Protocol.Security.Authorization { Name = "p", Namespace = "ns", Action = (Protocol.Security.Action)9, Scope = scope ?? default };
+        var resource = scope is null ? new Resource { Name = "ns/p", Resource_ = new() { TypeUrl = TypeUrls.Authorization, Value = Google.Protobuf.ByteString.CopyFrom(0xff, 0xff) } } : Of("ns/p", bad);
+
+        Assert.Single(new AuthorizationHandler(_store, NullLogger.Instance).Apply([resource], []));
+
+        Assert.IsType<Model.Authorization.AuthorizationVerdict.DeniedBy>(Judge("elsewhere", "ns/p"));   // whoever lists it
+        Assert.Contains("ns/p, which was received and cannot be read", Judge("elsewhere", "ns/p").ToString());
+        if (scope != Protocol.Security.Scope.Global) Assert.IsType<Model.Authorization.AuthorizationVerdict.Allowed>(Judge("elsewhere", "ns/never-received"));
+        foreach (var ns in denied.Split(' ', StringSplitOptions.RemoveEmptyEntries)) Assert.IsType<Model.Authorization.AuthorizationVerdict.DeniedBy>(Judge(ns));
+        if (scope != Protocol.Security.Scope.Global)
+            foreach (var ns in allowed.Split(' ', StringSplitOptions.RemoveEmptyEntries)) Assert.IsType<Model.Authorization.AuthorizationVerdict.Allowed>(Judge(ns));
+    }
+
+    [Fact]
+    public void An_unreadable_policy_stops_denying_when_it_is_readable_or_removed_and_never_denies_as_a_dry_run_or_where_that_is_switched_off()
+    {
+        var good = new Protocol.Security.Authorization { Name = "p", Namespace = "ns", Action = Protocol.Security.Action.Deny, Scope = Protocol.Security.Scope.Namespace };
+        var bad = good.Clone();
+        bad.Action = (Protocol.Security.Action)9;
+        var handler = new AuthorizationHandler(_store, NullLogger.Instance);
+        handler.Apply([Of("ns/p", bad)], []);
+        Assert.IsType<Model.Authorization.AuthorizationVerdict.DeniedBy>(Judge("ns"));
+        handler.Apply([Of("ns/p", good)], []);
+        Assert.IsType<Model.Authorization.AuthorizationVerdict.Allowed>(Judge("ns"));
+        handler.Apply([Of("ns/p", bad)], []);   // the good one stays
+        Assert.IsType<Model.Authorization.AuthorizationVerdict.Allowed>(Judge("ns"));
+        handler.Apply([], ["ns/p"]);
+        handler.Apply([Of("ns/p", bad)], []);
+        handler.Apply([], ["ns/p"]);
+        Assert.IsType<Model.Authorization.AuthorizationVerdict.Allowed>(Judge("ns"));
+        Assert.Single(new AuthorizationHandler(_store, NullLogger.Instance, ignoresUnreadable: true).Apply([Of("ns/p", bad)], []));
+        bad.DryRun = true;
+        handler.Apply([Of("ns/p", bad)], []);
+        Assert.IsType<Model.Authorization.AuthorizationVerdict.Allowed>(Judge("ns"));
+    }
+
+    private Model.Authorization.AuthorizationVerdict Judge(string ns, params string[] lists) => Model.Authorization.Authorizer.Decide(
+        _store.Current, new Model.Workload { Uid = "u", Name = "w", Namespace = ns, Policies = [.. lists.Select(name => Model.PolicyName.TryParse(name, out var key) ? key : default)] },
+        new Model.Authorization.ConnectionFacts(null, System.Net.IPAddress.Parse("10.0.0.1"), System.Net.IPEndPoint.Parse("10.0.0.2:80")));
+
     [Fact]
     public void A_resource_without_a_body_or_of_no_known_kind_is_refused_alone()
     {

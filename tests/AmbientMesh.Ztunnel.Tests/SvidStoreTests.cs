@@ -82,6 +82,86 @@ public sealed class SvidStoreTests : IAsyncDisposable
         Assert.Equal(2, Asked);
     }
 
+    [Fact]
+    public async Task When_the_roots_change_every_certificate_is_renewed_within_seconds_and_serves_until_then()
+    {
+        var first = await _store.GetAsync(Id("a"), Patience.Token);
+        await _store.GetAsync(Id("b"), Patience.Token);
+        await AnsweredAsync(2);
+        await AlarmSetAsync();
+        _store.RenewAll();
+        Assert.Same(first, await _store.GetAsync(Id("a"), Patience.Token));
+        await AlarmSetAsync();
+        _clock.Advance(SvidSchedule.RenewalSpread);
+        await AnsweredAsync(2);
+        await AlarmSetAsync();
+        Assert.NotSame(first, await _store.GetAsync(Id("a"), Patience.Token));
+        Assert.Equal(4, Asked);
+    }
+
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(1)]
+    public async Task A_clock_an_hour_off_is_told_once_measured_and_over_when_it_is_right(int hours)
+    {
+        var away = new FakeTimeProvider(_clock.GetUtcNow() + TimeSpan.FromHours(hours));
+        var ca = CertificateAuthority.CreateSelfSigned("cluster.local", away);
+        var log = new SkewLog();
+        await using var store = new SvidStore((id, _) => Task.FromResult(ca.IssueSvid(id, TimeSpan.FromHours(24))), _clock, log);
+        await store.GetAsync(Id("a"), Patience.Token);
+        await store.GetAsync(Id("b"), Patience.Token);
+        Assert.Equal(hours, store.ClockSkew.TotalHours, 2);
+        Assert.Single(log.Errors);
+        Assert.Contains("NTP", log.Errors[0]);
+        away.Advance(TimeSpan.FromHours(1));
+        if (hours < 0) await store.GetAsync(Id("c"), Patience.Token);
+        else
+        {
+            _clock.Advance(TimeSpan.FromHours(2));
+            await store.GetAsync(Id("c"), Patience.Token);
+        }
+        Assert.Equal(0, store.ClockSkew.TotalHours, 2);
+        Assert.Single(log.Errors);
+    }
+
+    [Fact]
+    public async Task Certificates_that_come_past_half_of_their_life_are_asked_for_ever_more_seldom()
+    {
+        var past = new FakeTimeProvider(_clock.GetUtcNow() - TimeSpan.FromHours(13));
+        var ca = CertificateAuthority.CreateSelfSigned("cluster.local", past);
+        var asked = new SemaphoreSlim(0);
+        var count = 0;
+        await using var store = new SvidStore((id, _) =>
+        {
+            Interlocked.Increment(ref count);
+            asked.Release();
+            return Task.FromResult(ca.IssueSvid(id, TimeSpan.FromHours(24)));
+        }, _clock, NullLogger.Instance);
+        Assert.NotNull(await store.GetAsync(Id("a"), Patience.Token));
+        await asked.WaitAsync(Patience.Token);
+        foreach (var wait in (double[])[1, 2, 4, 8])
+        {
+            await AlarmSetAsync();
+            var before = Volatile.Read(ref count);
+            _clock.Advance(TimeSpan.FromSeconds(wait * 0.9));
+            Assert.Equal(before, Volatile.Read(ref count));
+            _clock.Advance(TimeSpan.FromSeconds(wait * 0.2));
+            await asked.WaitAsync(Patience.Token);
+        }
+    }
+
+    private sealed class SkewLog : Microsoft.Extensions.Logging.ILogger
+    {
+        public List<string> Errors { get; } = [];
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
+
+        public void Log<TState>(Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (logLevel == Microsoft.Extensions.Logging.LogLevel.Error) Errors.Add(formatter(state, exception));
+        }
+    }
+
     [Fact, Scenario("L4-143")]
     public async Task A_refusal_is_told_at_once_and_other_identities_are_served()
     {

@@ -167,6 +167,7 @@ internal static class MeshJson
         }
         json.WriteEndArray();
         json.WriteString("scope", policy.Scope.ToString());
+        if (policy.Unreadable is { } why) json.WriteString("unreadable", why);
         json.WriteEndObject();
     }
 

@@ -35,6 +35,8 @@ public sealed class SvidStore : IAsyncDisposable
     private readonly ITimer _wake;
     private RevocationList _revoked;
     private int _inFlight;
+    private TimeSpan _clockSkew;
+    private bool _skewTold;
 
     /// <summary>An empty store; peers are judged against <paramref name="revoked"/> until a newer list is set.</summary>
     public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null, RevocationList? revoked = null)
@@ -51,12 +53,24 @@ public sealed class SvidStore : IAsyncDisposable
         public TlsCredentials? Credentials { get; set; }
         public string? Problem { get; set; }
         public int Failures { get; set; }
+
+        /// <summary>Certificates in a row that were past half of their life when they came.</summary>
+        public int Stale { get; set; }
         public bool IsFetching { get; set; }
+
+        /// <summary>The request under way may bring what is already out of date.</summary>
+        public bool RenewAgain { get; set; }
 
         /// <summary>When the next request is due; null while one is under way.</summary>
         public DateTimeOffset? Due { get; set; }
         public SvidPriority Priority { get; set; }
         public TaskCompletionSource First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    }
+
+    /// <summary>How far the CA's clock is ahead of ours, by the last certificate; negative when it is behind. A few seconds of it are the request itself.</summary>
+    public TimeSpan ClockSkew
+    {
+        get { lock (_gate) return _clockSkew; }
     }
 
     /// <summary>Every identity held, sorted.</summary>
@@ -98,6 +112,21 @@ public sealed class SvidStore : IAsyncDisposable
         lock (_gate)
         {
             if (!_entries.ContainsKey(identity)) Enqueue(identity, SvidPriority.Warmup);
+        }
+        Dispatch();
+    }
+
+    /// <summary>Renews every certificate within the next seconds, spread so that the CA is not hit at once; what is held stays in use until then.</summary>
+    public void RenewAll()
+    {
+        lock (_gate)
+        {
+            var now = _clock.GetUtcNow();
+            foreach (var entry in _entries.Values)
+            {
+                if (entry.IsFetching) entry.RenewAgain = true;
+                else entry.Due = now + (SvidSchedule.RenewalSpread * _random.NextDouble());
+            }
         }
         Dispatch();
     }
@@ -209,9 +238,26 @@ public sealed class SvidStore : IAsyncDisposable
         entry.Credentials = CredentialsOf(svid);
         entry.Problem = null;
         entry.Failures = 0;
-        // A CA that gives half-expired certificates is asked again, not hammered.
-        var soonest = _clock.GetUtcNow() + SvidSchedule.RetryAfter(1, 0.5);
-        Schedule(entry, svid.RenewAt > soonest ? svid.RenewAt : soonest);
+        var now = _clock.GetUtcNow();
+        JudgeClock(svid, now);
+        // Certificates that come half-expired (a clock that is wrong, a CA that is about to expire) are asked for again ever more seldom.
+        entry.Stale = svid.RenewAt > now ? 0 : entry.Stale + 1;
+        var again = entry.RenewAgain ? now + (SvidSchedule.RenewalSpread * _random.NextDouble()) : svid.RenewAt;
+        entry.RenewAgain = false;
+        var soonest = now + SvidSchedule.WaitAfterStale(entry.Stale, svid.NotAfter - now);
+        Schedule(entry, again > soonest ? again : soonest);
+    }
+
+    // A fresh certificate begins a fixed time before the CA's now: whatever else it shows is the difference between the clocks.
+    private void JudgeClock(Svid svid, DateTimeOffset now)
+    {
+        _clockSkew = svid.NotBefore + SvidSchedule.BackDating - now;
+        var isWrong = _clockSkew.Duration() > SvidSchedule.BackDating / 2;
+        if (isWrong && !_skewTold)
+            _log.Write(LogLevel.Error, $"the clock of this node and that of the CA differ by about {_clockSkew.Duration().TotalSeconds:0} s: this node's says {now:u}, the CA's {now + _clockSkew:u}. "
+                + "Peers may refuse each other's certificates until the clocks agree; check the time synchronisation (NTP) of this node and of the control plane's.");
+        else if (!isWrong && _skewTold) _log.Write(LogLevel.Information, "the clocks of this node and of the CA agree again");
+        _skewTold = isWrong;
     }
 
     private void Failed(Entry entry, string problem)
@@ -240,7 +286,7 @@ public sealed class SvidStore : IAsyncDisposable
     {
         credentials = IsValid(entry) ? entry.Credentials : null;
         if (credentials is not null) return true;
-        if (entry.Svid is not null && entry.Problem is null) entry.Problem = $"the certificate of {entry.Id} expired at {entry.Svid.NotAfter:u} and could not be renewed";
+        if (entry.Svid is not null && entry.Problem is null) entry.Problem = $"the certificate of {entry.Id} expired at {entry.Svid.NotAfter:u} and could not be renewed (the clock here says {_clock.GetUtcNow():u})";
         if (entry.First.Task.IsCompleted && entry.Problem is { } problem) throw new SvidUnavailableException(problem);
         return false;
     }

@@ -99,6 +99,7 @@ public static class SettingsReader
             RequireWaypoint = env.Flag("REQUIRE_WAYPOINT", false),
             ResponseBaggage = env.Flag("ENABLE_RESPONSE_BAGGAGE", true),
             PolicyInfoLogging = env.Flag("AUTHZ_POLICY_INFO_LOGGING", false),
+            IgnoresUnreadablePolicies = env.Flag("IGNORE_UNREADABLE_POLICIES", false),
             TerminationDeadline = ZtunnelSettings.DeadlineWithin(env.DurationOrNull("CONNECTION_TERMINATION_DEADLINE"), env.NumberOrNull("TERMINATION_GRACE_PERIOD_SECONDS", 0, 86_400)),
             Export = Export(env),
             LogLayout = Layout(env),

@@ -74,6 +74,9 @@ public sealed record ZtunnelSettings
     public bool RequireWaypoint { get; init; }
     public bool PolicyInfoLogging { get; init; }
 
+    /// <summary>A policy that was received and cannot be read has no effect, as with Istio's ztunnel, instead of denying what it may cover.</summary>
+    public bool IgnoresUnreadablePolicies { get; init; }
+
     /// <summary>How long connections may run on after the process was told to stop.</summary>
     public TimeSpan TerminationDeadline { get; init; } = TimeSpan.FromSeconds(5);
     public LogLayout LogLayout { get; init; }

@@ -14,6 +14,7 @@ public sealed class Listener : IDisposable
     private readonly Func<Socket, Task> _serve;
     private readonly TimeProvider _clock;
     private readonly ILogger _log;
+    private readonly DescriptorShortage? _shortage;
     private readonly CancellationTokenSource _closing = new();
     private readonly Lock _gate = new();
     private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -21,9 +22,10 @@ public sealed class Listener : IDisposable
 
     /// <summary>Starts accepting on a listening socket, which is owned from now on.</summary>
     /// <param name="serve">Owns the accepted socket; its failures are logged.</param>
-    public Listener(Socket socket, Func<Socket, Task> serve, TimeProvider clock, ILogger log)
+    /// <param name="shortage">Told when there are no descriptors to accept with.</param>
+    public Listener(Socket socket, Func<Socket, Task> serve, TimeProvider clock, ILogger log, DescriptorShortage? shortage = null)
     {
-        (_socket, _serve, _clock, _log) = (socket, serve, clock, log);
+        (_socket, _serve, _clock, _log, _shortage) = (socket, serve, clock, log, shortage);
         EndPoint = (IPEndPoint)socket.LocalEndPoint!;
         _ = Task.Run(AcceptAsync, CancellationToken.None);
     }
@@ -68,8 +70,9 @@ public sealed class Listener : IDisposable
             }
             catch (SocketException e) when (!_closing.IsCancellationRequested)
             {
-                // Out of descriptors, or the peer left before it was accepted: the listener itself is fine.
-                _log.Write(LogLevel.Warning, $"Failed TCP handshake {e.Message}", new KeyValuePair<string, object?>("address", EndPoint));
+                // The listener itself is fine. What was not accepted waits in its queue.
+                if (e.SocketErrorCode == SocketError.TooManyOpenSockets && _shortage is not null) _shortage.Met(EndPoint);
+                else _log.Write(LogLevel.Warning, $"Failed TCP handshake {e.Message}", new KeyValuePair<string, object?>("address", EndPoint));
                 await Task.Delay(RestAfterFailure, _clock, CancellationToken.None);
             }
             catch (SocketException)

@@ -18,6 +18,9 @@ public sealed record ProxyServices(
     /// <summary>Asks discovery for an address by <c>network/ip</c> and completes when it is there, or with false when there is none; null when everything is told unasked.</summary>
     public Func<string, CancellationToken, Task<bool>>? Demand { get; init; }
 
+    /// <summary>Told by listeners that find no descriptors; null where nobody asks.</summary>
+    public DescriptorShortage? Shortage { get; init; }
+
     public HboneOptions Hbone { get; } = new()
     {
         StreamWindowBytes = Settings.Http2StreamWindow,

@@ -132,7 +132,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         }
         foreach (var (socket, component, serve) in sockets)
         {
-            var listener = new Listener(socket, serve, Context.Services.Clock, _log);
+            var listener = new Listener(socket, serve, Context.Services.Clock, _log, Context.Services.Shortage);
             _listeners.Add(listener);
             _log.Write(LogLevel.Information, new LogFields("listener established", new("address", listener.EndPoint), new("component", component), new("transparent", Context.Sockets.PreservesSource)) { Span = Context.Span });
         }

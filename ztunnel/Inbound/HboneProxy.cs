@@ -98,6 +98,7 @@ public sealed class HboneProxy(PodContext pod)
         var credentials = await _services.Svids.GetAsync(local.Identity, limit.Token);
         var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, limit.Token);
         (connection.PeerPath, connection.PeerIdentity) = (tls.Peer.Path, tls.Peer.Identity);
+        if (tls.Peer.Path.Count == 0) _services.Metrics.Untracked(Direction.Inbound);
         return HboneServerConnection.Start(tls, _services.Hbone, tls.Peer, _services.Clock);
     }
 

@@ -121,6 +121,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
             {
                 await using var _ = upstream;
                 if (upstream is HboneStream { Peer: { } peer }) (connection.PeerPath, connection.PeerIdentity) = (peer.Path, peer.Identity);
+                if (upstream is HboneStream { Peer.Path.Count: 0 }) _services.Metrics.Untracked(Direction.Outbound);
                 connection.View = new ConnectionView(Direction.Outbound, description.Source, original.ToString(), description.Destination.ToString(), description.IsMutualTls ? "HBONE" : "TCP");
                 var result = await connection.RelayAsync(application, upstream, account.Counters);
                 (received, sent) = (result.FirstToSecondBytes, result.SecondToFirstBytes);

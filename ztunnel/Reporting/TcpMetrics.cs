@@ -27,6 +27,7 @@ public sealed class TcpMetrics
     private readonly CounterFamily _sent;
     private readonly CounterFamily _failed;
     private readonly CounterFamily _revoked;
+    private readonly CounterFamily _untracked;
     private readonly CounterFamily _refused;
     private readonly Gauge _outboundSockets;
     private readonly Gauge _inboundSockets;
@@ -39,6 +40,8 @@ public sealed class TcpMetrics
         _sent = registry.Counter(PairAccount.Sent, "The size of total bytes sent during response in case of a TCP connection.", Labels);
         _failed = registry.Counter("istio_tcp_connections_failed", "The total number of TCP connections that failed to establish (unstable).", Labels);
         _revoked = registry.Counter("istio_crl_policy_rejections", "The total number of connections rejected because a certificate of the peer is revoked (unstable).", "reporter");
+        _untracked = registry.Counter("istio_crl_untracked_connections", "The total number of connections whose peer certificates cannot be followed by later revocation lists (unstable).", "reporter");
+        foreach (var reporter in (string[])["source", "destination"]) _untracked.With(reporter).Add(0);
         _refused = registry.Counter("ambientmesh_connections_refused", "Connections refused, failed or ended before both sides were done, by reason.", "reporter", "reason");
         var sockets = registry.Gauge("istio_tcp_sockets_open", "The current number of open TCP sockets (unstable).", "reporter");
         _outboundSockets = sockets.With("source");
@@ -50,6 +53,9 @@ public sealed class TcpMetrics
 
     /// <summary>Counts a handshake refused because of a revocation list.</summary>
     public void Revoked(Direction direction) => _revoked.With(Reporter(direction)).Add();
+
+    /// <summary>Counts a tunnel whose peer's certificates are not known by issuer and number: a later revocation list cannot end it.</summary>
+    public void Untracked(Direction direction) => _untracked.With(Reporter(direction)).Add();
 
     /// <summary>Counts a connection that was refused, failed or was ended, by its one reason.</summary>
     public void Refused(Direction direction, Reason reason) => _refused.With(Reporter(direction), reason.Word()).Add();

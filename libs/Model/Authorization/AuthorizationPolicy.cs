@@ -15,6 +15,20 @@ public sealed class AuthorizationPolicy
     public bool IsDryRun { get; init; }
     public ImmutableArray<PolicyRule> Rules { get; init; } = [];
 
+    /// <summary>Why the policy that was received cannot be read: this one stands in its place and denies everything it may cover. Null for a policy that was read.</summary>
+    public string? Unreadable { get; init; }
+
+    /// <summary>What is enforced in place of a policy that was received and cannot be read, and of which no earlier good version is known.</summary>
+    /// <param name="scope">Null when that cannot be read either: then it covers its namespace, and whoever lists it.</param>
+    public static AuthorizationPolicy InPlaceOf(PolicyName name, PolicyScope? scope, string reason) => new()
+    {
+        Key = name,
+        Scope = scope ?? PolicyScope.Namespace,
+        Action = PolicyAction.Deny,
+        Rules = [new PolicyRule([])],
+        Unreadable = reason,
+    };
+
     /// <summary>No rule: never matches (an ALLOW policy then denies everything by existing).</summary>
     public bool Matches(in ConnectionFacts facts) => MatchingRule(facts) >= 0;
 

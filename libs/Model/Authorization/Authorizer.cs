@@ -15,7 +15,10 @@ public abstract record AuthorizationVerdict
     /// <summary>A DENY policy matched.</summary>
     public sealed record DeniedBy(PolicyName Policy) : AuthorizationVerdict
     {
-        public override string ToString() => $"explicitly denied by: {Policy}";
+        /// <summary>Why the policy cannot be read; null for one that was.</summary>
+        public string? Unreadable { get; init; }
+
+        public override string ToString() => Unreadable is null ? $"explicitly denied by: {Policy}" : $"explicitly denied by: {Policy}, which was received and cannot be read ({Unreadable})";
     }
 
     /// <summary>ALLOW policies apply and none matched.</summary>
@@ -101,7 +104,7 @@ public static class Authorizer
         foreach (var policy in policies.Enforced)
         {
             if (policy.Action == PolicyAction.Allow) anyAllow = true;
-            else if (Matches(policy, facts, judged)) return new AuthorizationVerdict.DeniedBy(policy.Key);
+            else if (Matches(policy, facts, judged)) return new AuthorizationVerdict.DeniedBy(policy.Key) { Unreadable = policy.Unreadable };
         }
         if (!anyAllow) return new AuthorizationVerdict.Allowed(null);
         foreach (var policy in policies.Enforced)

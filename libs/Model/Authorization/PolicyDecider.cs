@@ -9,6 +9,7 @@ public static class PolicyDecider
     /// <summary>The DENY policy and its rule, or the ALLOW policies of which none matched; null for an admission.</summary>
     public static Decider? Of(EffectivePolicies policies, AuthorizationVerdict verdict, in ConnectionFacts facts) => verdict switch
     {
+        AuthorizationVerdict.DeniedBy { Unreadable: not null } denied => Decider.Of(denied.Policy) with { Detail = "unreadable" },
         AuthorizationVerdict.DeniedBy denied => Decider.Of(denied.Policy, RuleOf(policies, denied.Policy, facts)),
         AuthorizationVerdict.NotAllowed => NoneOf([.. policies.Enforced.Where(policy => policy.Action == PolicyAction.Allow)]),
         _ => null,

@@ -22,6 +22,9 @@ public sealed class ZtunnelProcess : IAsyncDisposable
         get { lock (_output) return _output.ToString(); }
     }
 
+    /// <summary>The program itself, not what wraps it.</summary>
+    public int Id => _process.Id;
+
     public bool HasExited => _process.HasExited;
 
     /// <summary>Starts it in a pod's namespace with this environment; <paramref name="before"/> wraps the command, e.g. to take rights away.</summary>

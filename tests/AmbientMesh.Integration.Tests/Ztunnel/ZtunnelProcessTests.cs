@@ -145,6 +145,35 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task Without_file_descriptors_open_connections_go_on_new_ones_wait_and_all_is_well_when_there_are_some()
+    {
+        Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+        using var open = await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080));
+        await PingAsync(open);
+        var used = Directory.EnumerateFileSystemEntries($"/proc/{_ztunnel.Id}/fd").Count();
+        (await Linux.HostProgram.RunAsync(new Linux.ProgramCall("prlimit", $"--pid={_ztunnel.Id}", $"--nofile={used + 3}:{used + 3}"), Patience.Token)).Required();
+
+        List<TcpClient> waiting = [];
+        for (var i = 0; i < 20; i++) waiting.Add(await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080)));
+        await Eventually.IsTrueAsync(() => _ztunnel.Output.Contains("no file descriptors are left"), "the shortage is told");
+        await PingAsync(open);
+        foreach (var client in waiting) client.Dispose();
+
+        (await Linux.HostProgram.RunAsync(new Linux.ProgramCall("prlimit", $"--pid={_ztunnel.Id}", "--nofile=4096:4096"), Patience.Token)).Required();
+        await Eventually.IsTrueAsync(() => _ztunnel.Output.Contains("file descriptors are free again"), "its end is told");
+        Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+        await PingAsync(open);
+        Assert.EndsWith("ready\n", await GetAsync(_plain, Home(15021), "/healthz/ready"));
+        Assert.Single(_ztunnel.Output.Split('\n'), line => line.Contains("no file descriptors are left"));
+    }
+
+    private static async Task PingAsync(TcpClient client)
+    {
+        await client.GetStream().WriteAsync("x"u8.ToArray(), Patience.Token);
+        Assert.Equal(1, await client.GetStream().ReadAsync(new byte[1], Patience.Token));
+    }
+
+    [Fact]
     public async Task Without_the_rights_it_needs_it_says_so_and_changes_nothing()
     {
         await using var powerless = ZtunnelProcess.Start(_home, Settings(), "setpriv", "--bounding-set=-sys_admin");
