@@ -23,6 +23,7 @@ internal sealed class MeshLoad
         var load = new MeshLoad(cluster, shop, [.. nodes.Select(NameOn)]);
         foreach (var pod in load._pods) await cluster.Run.MustKubectlAsync(Patience.Token, "wait", $"pod/{pod}", "-n", shop.Name, "--for=condition=Ready", "--timeout=55s");
         if (ambient) await shop.EnrolledAsync();
+        await load.RunningAsync();
         await load.MadeAsync(10);
         return load;
     }
@@ -42,11 +43,20 @@ internal sealed class MeshLoad
         }
     }
 
+    // A pod is ready when its program was started; the program answers a moment later.
+    private async Task RunningAsync()
+    {
+        var limit = Patience.Token;
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(250));
+        foreach (var pod in _pods)
+            while (!(await TryAskAsync(pod, "")).Succeeded) await timer.WaitForNextTickAsync(limit);
+    }
+
     /// <summary>The counts of this moment, of all pods together.</summary>
     public async Task<LoadCounts> CountsAsync() => (await Task.WhenAll(_pods.Select(pod => AskAsync(pod, "")))).Aggregate((a, b) => a + b);
 
     /// <summary>Ends the load in order and tells its final counts.</summary>
-    public async Task<LoadCounts> StopAsync() => (await Task.WhenAll(_pods.Select(pod => AskAsync(pod, "stop")))).Aggregate((a, b) => a + b);
+    public async Task<LoadCounts> StopAsync() => (await Task.WhenAll(_pods.Select(StopAsync))).Aggregate((a, b) => a + b);
 
     /// <summary>What the load pods said of each loss, for a failing test's message.</summary>
     public async Task<string> LossesAsync()
@@ -61,10 +71,27 @@ internal sealed class MeshLoad
 
     private async Task<LoadCounts> AskAsync(string pod, string path)
     {
-        var answer = await _cluster.Run.KubectlAsync(Patience.Token, "exec", "-n", _shop.Name, pod, "--", "/app/samples", "get", $"http://127.0.0.1:{ReportPort}/{path}");
+        var answer = await TryAskAsync(pod, path);
         if (!answer.Succeeded) throw new CommandFailedException($"the load pod {pod} does not tell its counts: {answer.Output}{answer.Errors}");
         return LoadCounts.Parse(answer.Output);
     }
+
+    // The container ends with the load, and may take the answer with it; the log keeps the last line.
+    private async Task<LoadCounts> StopAsync(string pod)
+    {
+        await TryAskAsync(pod, "stop");
+        var limit = Patience.Token;
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(250));
+        while (true)
+        {
+            var log = await _cluster.Run.MustKubectlAsync(limit, "logs", "-n", _shop.Name, pod);
+            if (log.Split('\n').LastOrDefault(line => line.Contains("\"over\":true", StringComparison.Ordinal)) is { } final) return LoadCounts.Parse(final);
+            await timer.WaitForNextTickAsync(limit);
+        }
+    }
+
+    private Task<CommandResult> TryAskAsync(string pod, string path) =>
+        _cluster.Run.KubectlAsync(Patience.Token, "exec", "-n", _shop.Name, pod, "--", "/app/samples", "get", $"http://127.0.0.1:{ReportPort}/{path}");
 
     private static string Manifest(string node, int perSecond, int longLived, int lifeSeconds) => string.Create(CultureInfo.InvariantCulture, $$"""
         apiVersion: v1

@@ -68,6 +68,8 @@ public sealed class TestNamespace : IAsyncDisposable
         await _cluster.Run.MustKubectlAsync(limit.Token, "rollout", "status", "-n", ns, workload, "--timeout=230s");
     }
 
+    public Task PodReadyAsync(string pod) => _cluster.Run.MustKubectlAsync(Patience.Token, "wait", $"pod/{pod}", "-n", Name, "--for=condition=Ready", "--timeout=55s");
+
     public string ServerUrl(string path) => $"http://server.{Name}.svc.cluster.local/{path}";
 
     public async ValueTask DisposeAsync() =>
