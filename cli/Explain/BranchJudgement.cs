@@ -19,6 +19,8 @@ internal static class BranchJudgement
         if (route.Kind == RouteKind.Hbone && outbound.Certificate is { IsValid: false, Problem: { } problem })
             return Outcome.Refused(AtSource, Reason.IdentityUnavailable, $"identity error: {problem}", new Decider("Peer", outbound.Certificate.Identity));
         if (route.IsThroughWaypoint) return Outcome.Unknown(AtSource, $"it goes to the waypoint {route.Peer?.Namespace}/{route.Peer?.Name}, which decides further");
+        if (route.Peer is null && outbound is { AsksOnDemand: true, Service: null, Workload: null })
+            return Outcome.Unknown(AtSource, "this ztunnel asks the control plane for an address when a connection needs it, and does not know this one yet; ask again after a connection was made");
         if (route.Peer is null) return Outcome.Allowed(isSourceCaptured ? AtSource : Nowhere, "the destination is outside the mesh: it is reached in plaintext and nobody judges it");
         return route.Kind == RouteKind.Hbone ? Tunnelled(route, inbound) : Plain(isDestinationCaptured, inbound);
     }

@@ -33,7 +33,14 @@ internal sealed class FakeMesh : IAsyncDisposable, IPodRuntime
         return mesh;
     }
 
-    public Task NamespaceAsync(string name, string labels = "") => Client.Of(Namespace.Type).CreateAsync(new JsonObject { ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = Map(labels) } }, null, Patience.Token);
+    /// <summary>A namespace with its account, without which the API server takes no pod.</summary>
+    public async Task NamespaceAsync(string name, string labels = "")
+    {
+        await Client.Of(Namespace.Type).CreateAsync(new JsonObject { ["metadata"] = new JsonObject { ["name"] = name, ["labels"] = Map(labels) } }, null, Patience.Token);
+        var patience = Patience.Token;
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
+        while (await Client.Of<ServiceAccount>().GetAsync(name, "default", patience) is null) await timer.WaitForNextTickAsync(patience);
+    }
 
     /// <summary>A running, ready pod; labels and annotations as <c>a=b,c=d</c>.</summary>
     public async Task PodAsync(string ns, string name, string labels, string node, string ip = "", string annotations = "", Action<JsonObject>? spec = null)
@@ -95,8 +102,9 @@ internal sealed class FakeMesh : IAsyncDisposable, IPodRuntime
         };
         await Client.Of(new ResourceType("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", IsNamespaced: false)).CreateAsync(definition, null, Patience.Token);
         var type = new ResourceType(group, "v1", plural, kind, IsNamespaced: true);
+        var patience = Patience.Token;
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
-        while (!await IsServedAsync(type)) await timer.WaitForNextTickAsync(Patience.Token);
+        while (!await IsServedAsync(type)) await timer.WaitForNextTickAsync(patience);
     }
 
     private async Task<bool> IsServedAsync(ResourceType type)

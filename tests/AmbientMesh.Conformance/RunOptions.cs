@@ -12,7 +12,7 @@ public sealed record RunOptions(IReadOnlyList<string> Only, bool Write, bool Fro
 {
     /// <summary>The rings, innermost first: a fault shows in the cheapest test that can find it.</summary>
     public static IReadOnlyList<string> Order { get; } =
-        ["Model", "Identity", "Telemetry", "Rpc", "Xds", "Hbone", "Kubernetes", "Linux", "ControlPlane", "Ztunnel", "Cni", "Fuzz", "Lab", "Integration", "EndToEnd"];
+        ["Model", "Identity", "Telemetry", "Rpc", "Xds", "Hbone", "Kubernetes", "Linux", "ControlPlane", "Ztunnel", "Cni", "Fuzz", "Lab", "Cli", "Integration", "EndToEnd"];
 
     /// <exception cref="ArgumentException">An option is unknown, lacks its value, or does not go with another; the message says which.</exception>
     public static RunOptions Parse(IReadOnlyList<string> arguments)

@@ -35,6 +35,9 @@ public sealed record OutboundExplanation
     /// <summary>There are more ways than are listed.</summary>
     public bool HasMoreRoutes { get; init; }
 
+    /// <summary>This ztunnel asks for addresses when a connection needs them: what it does not know may yet be of the mesh.</summary>
+    public bool AsksOnDemand { get; init; }
+
     /// <summary>Why there is no route at all; null when there are some.</summary>
     public RefusalReport? Refusal { get; init; }
 

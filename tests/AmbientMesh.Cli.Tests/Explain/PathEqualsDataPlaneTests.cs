@@ -22,7 +22,7 @@ public sealed class PathEqualsDataPlaneTests
     private static readonly ExplainSettings s_settings = ExplainSettings.Of(new ZtunnelSettings());
 
     [Fact]
-    public void The_verdict_and_its_reason_are_those_of_the_data_plane() => FsCheck.Check.One(Config.QuickThrowOnFailure.WithMaxTest(60), Prop.ForAll<int>(seed =>
+    public void The_verdict_and_its_reason_are_those_of_the_data_plane() => FsCheck.Check.One(Config.QuickThrowOnFailure.WithMaxTest(40), Prop.ForAll<int>(seed =>
     {
         var world = new RandomMesh(seed);
         foreach (var source in world.Pods.Where(p => !p.Addresses.IsEmpty))
