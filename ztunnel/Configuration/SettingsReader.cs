@@ -47,6 +47,8 @@ public static class SettingsReader
             Static = ReadStatic(env, readFile),
             WorkerThreads = Threads(env, proxy, processors ?? Environment.ProcessorCount),
         };
+        // Alone in its namespace a proxy is told apart by its user; a mark is for rules that go by one.
+        if (settings.DedicatedWorkload is not null && env.Find("PACKET_MARK") is null) settings = settings with { PacketMark = 0 };
         settings = WithDns(env, settings);
         if (settings is { XdsOnDemand: true, DnsProxy: true }) env.Problem("XDS_ON_DEMAND is true and the DNS proxy is on; it cannot answer names it was not told: set ISTIO_META_DNS_CAPTURE to false.");
         problems = env.Problems;

@@ -52,6 +52,8 @@ public sealed record ZtunnelSettings
     public TimeSpan KeepAliveInterval { get; init; } = TimeSpan.FromSeconds(180);
     public int KeepAliveRetries { get; init; } = 9;
     public bool UserTimeoutEnabled { get; init; }
+
+    /// <summary>On every packet the proxy sends inside a pod; 0 for none.</summary>
     public int PacketMark { get; init; } = 1337;
     public string InPodSocket { get; init; } = "/var/run/ztunnel/ztunnel.sock";
     public bool InPodPortReuse { get; init; } = true;

@@ -8,7 +8,7 @@ using AmbientMesh.Ztunnel.InPod.Handover;
 namespace AmbientMesh.Ztunnel.InPod;
 
 /// <summary>Opens sockets inside a pod's network namespace, with the mark and options of L4 reference §8.7. Thread-safe.</summary>
-/// <param name="pod">Null for the process's own namespace, where no mark is set.</param>
+/// <param name="pod">Null for the process's own namespace, where a mark is set in dedicated mode only.</param>
 /// <param name="inherited">Listening sockets an earlier proxy has open in the pod; disposed by the caller once every listener was asked for.</param>
 public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, InheritedSockets? inherited = null)
 {
@@ -197,7 +197,7 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
 
     private void Mark(Socket socket)
     {
-        if (pod is not null) socket.SetMark(settings.PacketMark);
+        if (settings.PacketMark != 0 && (pod is not null || settings.DedicatedWorkload is not null)) socket.SetMark(settings.PacketMark);
     }
 
     private T Inside<T>(Func<T> open) => pod is null ? open() : pod.Run(open);

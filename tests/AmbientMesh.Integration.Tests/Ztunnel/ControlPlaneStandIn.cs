@@ -73,8 +73,12 @@ public sealed class ControlPlaneStandIn : IAsyncDisposable
         return plane;
     }
 
-    public void Put(Wds.Workload workload) => Update(_addresses, workload.Uid, new Wds.Address { Workload = workload });
-    public void Put(Wds.Service service) => Update(_addresses, $"{service.Namespace}/{service.Hostname}", new Wds.Address { Service = service });
+    public void Put(Wds.Workload workload) => _addresses.Update([XdsResource.Create(TypeUrls.Address, workload.Uid, new Wds.Address { Workload = workload },
+        [.. workload.Addresses.Select(address => $"{workload.Network}/{new IPAddress(address.Span)}")], [ResourceGroups.OfNode(workload.Node), .. workload.Services.Keys.Select(ResourceGroups.Of)])]);
+
+    public void Put(Wds.Service service) => _addresses.Update([XdsResource.Create(TypeUrls.Address, $"{service.Namespace}/{service.Hostname}", new Wds.Address { Service = service },
+        [.. service.Addresses.Select(address => $"{address.Network}/{new IPAddress(address.Address.Span)}")])]);
+
     public void Put(Security.Authorization policy) => Update(_policies, $"{policy.Namespace}/{policy.Name}", policy);
     public void RemovePolicy(string name) => _policies.Update([], [name]);
     public void RemoveAddress(string name) => _addresses.Update([], [name]);

@@ -145,6 +145,17 @@ public static class DnsClient
         return buffer[..await socket.ReceiveAsync(buffer, limit ?? Patience.Token)];
     }
 
+    /// <summary>As <see cref="UdpAsync"/>, at the proxy's own address and not by way of the redirect.</summary>
+    public static async Task<byte[]> UdpLocalAsync(PodNamespace pod, byte[] query, IPAddress? loopback = null)
+    {
+        var address = loopback ?? IPAddress.Loopback;
+        using var socket = pod.Namespace.Run(() => new Socket(address.AddressFamily, SocketType.Dgram, ProtocolType.Udp));
+        await socket.ConnectAsync(new IPEndPoint(address, 15053), Patience.Token);
+        await socket.SendAsync(query, Patience.Token);
+        var buffer = new byte[65535];
+        return buffer[..await socket.ReceiveAsync(buffer, Patience.Token)];
+    }
+
     public static async Task<byte[]> TcpAsync(PodNamespace pod, IPAddress server, byte[] query) => (await TcpAsync(pod, server, [query], 1))[0];
 
     /// <summary>Several queries on one connection, then as many answers as are asked for.</summary>
