@@ -123,7 +123,7 @@ public sealed class AccessLogTests
         var counters = metrics.Opened(tunnel);
         counters.Received.Add(4);
         counters.Sent.Add(4);
-        metrics.Closed(tunnel, null);
+        metrics.Closed(counters, null);
         metrics.Opened(stranger);
         var text = MetricExposition.Write(registry).Split('\n');
         foreach (var recorded in Samples.Text("samples/ztunnel/telemetry/metrics-after-traffic.txt").Split('\n').Where(l => l.StartsWith("istio_tcp_", StringComparison.Ordinal) && l.Contains("destination_service_name=\"server\"")
@@ -169,8 +169,7 @@ public sealed class AccessLogTests
         var registry = new MetricRegistry();
         var metrics = new TcpMetrics(registry);
         var connection = Describe(Direction.Inbound, "10.98.0.3:1", "plain", "10.98.0.2:8080", "server");
-        metrics.Opened(connection);
-        metrics.Closed(connection, CloseReason.PolicyChange(null));
+        metrics.Closed(metrics.Opened(connection), CloseReason.PolicyChange(null));
         var text = MetricExposition.Write(registry);
         Assert.Contains("response_flags=\"DENY\"", text.Split('\n').Single(l => l.StartsWith("istio_tcp_connections_failed_total", StringComparison.Ordinal)));
         Assert.Contains("response_flags=\"-\"", text.Split('\n').Single(l => l.StartsWith("istio_tcp_connections_opened_total", StringComparison.Ordinal)));

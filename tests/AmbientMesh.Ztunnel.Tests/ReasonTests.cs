@@ -110,6 +110,29 @@ public sealed class ReasonTests
     }
 
     [Fact]
+    public void Telling_of_a_connection_allocates_little_and_keeps_little()
+    {
+        var reports = new ConnectionReports(new TcpMetrics(new MetricRegistry()), new AccessLog(Microsoft.Extensions.Logging.Abstractions.NullLoggerFactory.Instance), new FakeTimeProvider());
+        var table = new ConnectionTable(new WorkloadInfo("client", "default", "client"), reports.NewTrace);
+        var client = PeerLabels.Of(Mesh.Find("client"));
+        var server = PeerLabels.Of(Server);
+        Cycle(5000);   // the rings and the series are there now
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        Cycle(1000);
+        Assert.InRange((GC.GetAllocatedBytesForCurrentThread() - before) / 1000, 0, 1280);
+
+        void Cycle(int connections)
+        {
+            for (var i = 0; i < connections; i++)
+            {
+                using var connection = table.Begin();
+                _ = connection.Trace.Header;
+                reports.Opened(connection, new ConnectionDescription { Direction = Direction.Outbound, Source = Here, Destination = There, SourcePeer = client, DestinationPeer = server, HboneTarget = "x" }).Close(null, 1, 2);
+            }
+        }
+    }
+
+    [Fact]
     public void A_sampled_connection_is_a_span_of_its_workload_below_the_peers_and_others_are_none()
     {
         var spans = new List<Span>();

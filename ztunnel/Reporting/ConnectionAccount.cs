@@ -38,6 +38,6 @@ public sealed class ConnectionAccount
             Received = received,
             Sent = sent,
             Reason = reason,
-        });
+        }, Counters);
     }
 }

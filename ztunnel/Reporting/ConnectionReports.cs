@@ -50,9 +50,9 @@ public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimePro
         spans?.Record(ended);
     }
 
-    internal void Closed(in EndedConnection ended)
+    internal void Closed(in EndedConnection ended, ByteCounters opened)
     {
-        metrics.Closed(ended.Description, ended.Reason);
+        metrics.Closed(opened, ended.Reason);
         if (ended.Reason is { } reason) metrics.Refused(ended.Description.Direction, reason.Reason);
         log.Complete(ended.Description, ended.Trace, ended.Received, ended.Sent, ended.Duration, ended.Reason);
         Ended.Add(ended);

@@ -65,14 +65,20 @@ public sealed class TcpMetrics
     {
         var labels = LabelsOf(connection, "-");
         _opened.With(labels).Add();
-        return new ByteCounters(_received.With(labels), _sent.With(labels));
+        return new ByteCounters(_received.With(labels), _sent.With(labels)) { Labels = labels };
     }
 
     /// <summary>Counts the end; <paramref name="reason"/> null means both sides finished. The reason itself is counted by <see cref="Refused"/>.</summary>
-    public void Closed(ConnectionDescription connection, CloseReason? reason)
+    /// <param name="opened">What <see cref="Opened"/> gave for this connection.</param>
+    public void Closed(ByteCounters opened, CloseReason? reason)
     {
         var flags = reason?.ResponseFlags ?? "-";
-        var labels = LabelsOf(connection, flags);
+        var labels = opened.Labels;
+        if (flags != "-")
+        {
+            labels = [.. labels];
+            labels[FlagsAt] = flags;
+        }
         _closed.With(labels).Add();
         if (flags != "-") _failed.With(labels).Add();
     }
@@ -116,4 +122,8 @@ public sealed class TcpMetrics
 }
 
 /// <summary>Where a connection's bytes are counted: received from the downstream client, sent to it.</summary>
-public sealed record ByteCounters(Counter Received, Counter Sent);
+public sealed record ByteCounters(Counter Received, Counter Sent)
+{
+    /// <summary>The connection's label values, for counting its end.</summary>
+    internal string[] Labels { get; init; } = [];
+}

@@ -166,11 +166,16 @@ public sealed class HboneServerTests(TestMesh mesh) : IClassFixture<TestMesh>
 
         var byClient = new Match { Principals = { new StringMatch { Exact = "cluster.local/ns/default/sa/client" } } };
         mesh.Plane.Put(new PolicyMessage { Name = "no-client", Namespace = "default", Action = PolicyAction.Deny, Scope = Scope.WorkloadSelector, Rules = { new Rule { Clauses = { new Clause { Matches = { byClient } } } } } });
-        await mesh.Far.Log.LineAsync("connection complete", "dst.workload=\"guarded\"", "error=\"connection closed due to policy change\"");
+        Assert.Contains("reason=\"policy-changed\" decided_by=\"AuthorizationPolicy default/no-client rule 0\"",
+            await mesh.Far.Log.LineAsync("connection complete", "dst.workload=\"guarded\"", "error=\"connection closed due to policy change\""));
         Assert.True(await IsEndedAsync(denied));
         await PingAsync(allowed);
         Assert.True(await PodClient.FailsAsync(mesh.Client, TestMesh.At(guarded, 8080)));
-        await mesh.Near.Log.LineAsync("connection complete", "dst.workload=\"guarded\"", "error=\"http status: 401 Unauthorized\"");
+        // Both ends know the connection by one id, the policy is named where it is enforced.
+        var denied401 = await mesh.Near.Log.LineAsync("connection complete", "dst.workload=\"guarded\"", "error=\"http status: 401 Unauthorized\"");
+        Assert.Contains("reason=\"denied-by-peer\" decided_by=\"Workload default/guarded reason policy-denied\"", denied401);
+        var id = System.Text.RegularExpressions.Regex.Match(denied401, "connection\\.id=\"([0-9a-f]{32})\"").Groups[1].Value;
+        Assert.Contains("reason=\"policy-denied\" decided_by=\"AuthorizationPolicy default/no-client rule 0\"", await mesh.Far.Log.LineAsync("connection complete", $"connection.id=\"{id}\""));
         mesh.Plane.RemovePolicy("default/no-client");
     }
 
