@@ -26,6 +26,9 @@ public sealed class ClusterFixture : IAsyncLifetime
     public CommandRunner Run { get; private set; } = null!;
     public MeshWatcher Mesh { get; private set; } = null!;
 
+    /// <summary>Whether the cluster is a lab made for this run.</summary>
+    public bool IsLab => _given is null;
+
     /// <summary>The wire between the nodes; only a lab can be listened to.</summary>
     public WireCapture Listen()
     {
