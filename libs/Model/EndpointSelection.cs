@@ -18,15 +18,21 @@ public sealed record ChosenEndpoint(Workload Workload, ushort Port);
 /// <summary>Picks an endpoint of a service for a client (L4 reference §10.4). Pure but for the draw from the given random source.</summary>
 public static class EndpointSelection
 {
+    private const int KeptCandidates = 16 * 1024;
+
+    // Candidates of the choice under way; kept by each thread, since a list for a large service would be the dearest part of a connection.
+    [ThreadStatic] private static List<(Workload Workload, ushort Port)>? s_group;
+
     /// <summary>Null when nothing healthy, near enough, declared and with capacity is there.</summary>
     /// <param name="trace">Told of every endpoint considered; null, as for traffic, costs nothing.</param>
     public static ChosenEndpoint? Choose(
         MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null)
     {
-        var group = new List<(Workload Workload, ushort Port)>();
+        var group = s_group ??= [];
+        group.Clear();
         var considered = trace is null ? null : new List<ConsideredEndpoint>();
         var best = int.MinValue;
-        foreach (var endpoint in mesh.AllEndpoints(service.Key))
+        foreach (var endpoint in mesh.EndpointArray(service.Key))
         {
             var fitness = Judge(client, service, endpoint, servicePort, use, out var port, out var rank);
             considered?.Add(new ConsideredEndpoint(endpoint, fitness, port, rank));
@@ -39,7 +45,10 @@ public static class EndpointSelection
             group.Add((endpoint.Workload, port!.Value));
         }
         trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best))]));
-        return Draw(group, random, trace);
+        var chosen = Draw(group, random, trace);
+        if (group.Count > KeptCandidates) s_group = null;
+        else group.Clear();
+        return chosen;
     }
 
     // As below, without an object for each candidate.

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Runtime.CompilerServices;
 using AmbientMesh.Model.Authorization;
 
 namespace AmbientMesh.Model;
@@ -87,7 +88,13 @@ public sealed class MeshSnapshot
     public IEnumerable<Endpoint> Endpoints(MeshService service) => AllEndpoints(service.Key).Where(endpoint => MayServe(service, endpoint));
 
     /// <summary>Every endpoint of a service, whatever its health.</summary>
-    public IEnumerable<Endpoint> AllEndpoints(ServiceName service) => EndpointsByService.TryGetValue(service, out var endpoints) ? endpoints.Values : [];
+    public IEnumerable<Endpoint> AllEndpoints(ServiceName service) => EndpointArray(service);
+
+    // A tree is slow to walk, and a large service is walked for each connection to it: the walk is kept until an endpoint changes.
+    private static readonly ConditionalWeakTable<ImmutableDictionary<string, Endpoint>, Endpoint[]> Walked = [];
+
+    internal Endpoint[] EndpointArray(ServiceName service) =>
+        EndpointsByService.TryGetValue(service, out var endpoints) ? Walked.GetValue(endpoints, static e => [.. e.Values]) : [];
 
     internal static bool MayServe(MeshService service, Endpoint endpoint) => endpoint.Workload.IsHealthy || service.LoadBalancing.AllowsUnhealthy;
 

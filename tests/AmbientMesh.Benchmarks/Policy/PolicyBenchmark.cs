@@ -127,12 +127,13 @@ internal static class PolicyBenchmark
         IsCanonical = true,
     };
 
-    /// <summary>Runs for about a quarter of a second after warming up; the best of five rounds counts.</summary>
+    /// <summary>Runs for a quarter of a second of processor time after warming up; the best of five rounds counts.</summary>
     private static void Line(string what, Func<object?> decide)
     {
         var count = 1;
-        for (var warm = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(warm) < TimeSpan.FromMilliseconds(200); count++) decide();
-        count = Math.Max(1, count / 4);
+        // Until the compiler has seen it often enough, and then long enough to be measured.
+        for (var warm = ProcessorNanoseconds(); ProcessorNanoseconds() - warm < 400_000_000; count++) decide();
+        count = Math.Max(1, count / 8);
         var best = double.MaxValue;
         var allocated = 0L;
         for (var round = 0; round < 5; round++)

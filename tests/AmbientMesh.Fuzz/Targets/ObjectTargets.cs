@@ -9,6 +9,7 @@ using AmbientMesh.ControlPlane.Translation;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Model;
 using AmbientMesh.Model.Decoding;
+using AmbientMesh.Ztunnel.Configuration;
 
 namespace AmbientMesh.Fuzz.Targets;
 
@@ -152,7 +153,7 @@ public sealed class YamlTarget : FuzzTarget
     private readonly string _file = Path.Combine(Path.GetTempPath(), $"ambientmesh-fuzz-{Environment.ProcessId}.yaml");
 
     public override string Name => "yaml";
-    public override string Purpose => "enablement selectors, mesh configuration, kubeconfig: read, or refused with a reason that says where; nesting bounded";
+    public override string Purpose => "enablement selectors, mesh and proxy configuration, static resources, kubeconfig: read, or refused with a reason that says where; nesting bounded";
     public override int MaxBytes => 2048;
     public override long MaxAllocatedBytes(int inputBytes) => (16 << 20) + (inputBytes * 16384L);
 
@@ -162,6 +163,9 @@ public sealed class YamlTarget : FuzzTarget
         SeedBytes.Of(1, "trustDomain: td\nrootNamespace: istio-system\ndefaultConfig: {a: [1, 2], b: &x y, c: *x}\n"),
         SeedBytes.Of(2, "current-context: c\nclusters:\n- name: k\n  cluster: {server: 'https://127.0.0.1:1', insecure-skip-tls-verify: true}\ncontexts:\n- name: c\n  context: {cluster: k, user: u}\nusers:\n- name: u\n  user: {token: t}\n"),
         SeedBytes.Of(1, "# nothing\n"),
+        SeedBytes.Of(3, "workloads:\n- uid: a\n  name: a\n  namespace: b\n  workloadIps: [10.0.0.1]\n  protocol: HBONE\n  services:\n    b/s.b.svc: {80: 8080}\nservices:\n- name: s\n  namespace: b\n  hostname: s.b.svc\n  vips: ['/10.1.0.1']\n  ports: {80: 8080}\npolicies:\n- name: p\n  namespace: b\n  scope: Namespace\n  action: Allow\n  rules: [[[{principals: [{Exact: x}]}]]]\n"),
+        SeedBytes.Of(4, "discoveryAddress: a:15012\nconcurrency: 2\nproxyAdminPort: 15000\nproxyMetadata: {A: b}\n"),
+        SeedBytes.Of(5, "defaultConfig:\n  discoveryAddress: a:15012\n  statusPort: 15020\n"),
     ];
 
     public override IEnumerable<byte[]> Words() => SeedBytes.Words("? ", "- ", ": ", "&a ", "*a", "<<: *a", "|\n", ">\n", "'", "\"", "{", "[", "[[[[[[[[", "!!binary ", "---\n", "...\n", "%YAML 1.2\n", "\t", "clusters:", "cluster:", "certificate-authority-data: ", "podSelector:", "matchExpressions:");
@@ -172,7 +176,7 @@ public sealed class YamlTarget : FuzzTarget
         var text = Encoding.UTF8.GetString(rest);
         try
         {
-            switch ((input.Length > 0 ? input[0] : 0) % 3)
+            switch ((input.Length > 0 ? input[0] : 0) % 6)
             {
                 case 0:
                     var labels = new Dictionary<string, string> { ["a"] = "b" };
@@ -181,6 +185,12 @@ public sealed class YamlTarget : FuzzTarget
                 case 1:
                     _ = MeshConfiguration.Of(new ConfigMap { Data = new Dictionary<string, string> { ["mesh"] = text } });
                     break;
+                case 3:
+                    var store = new MeshStore("n1");
+                    StaticResources.Read(text).AddTo(store);
+                    break;
+                case 4: _ = ProxyConfig.Of(text); break;
+                case 5: _ = ProxyConfig.OfMesh(text); break;
                 default:
                     File.WriteAllBytes(_file, rest);
                     using (var connection = Kubeconfig.Load([_file]).Connect(TimeProvider.System).ClientCertificate) { }
