@@ -89,7 +89,7 @@ public static class Authorizer
     public static AuthorizationVerdict Decide(EffectivePolicies policies, in ConnectionFacts facts, List<JudgedPolicy>? judged = null)
     {
         if (judged is not null) return DecideOneByOne(policies, facts, judged);
-        if (policies.FirstDenying(facts) is { } denying) return new AuthorizationVerdict.DeniedBy(denying.Key);
+        if (policies.FirstDenying(facts) is { } denying) return new AuthorizationVerdict.DeniedBy(denying.Key) { Unreadable = denying.Unreadable };
         if (!policies.HasAllowing) return AnyoneAllowed;
         return policies.FirstAllowing(facts) is { } allowing ? new AuthorizationVerdict.Allowed(allowing.Key) : Nobody;
     }
