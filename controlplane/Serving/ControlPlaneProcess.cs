@@ -19,7 +19,7 @@ namespace AmbientMesh.ControlPlane.Serving;
 public sealed class ControlPlaneProcess : IAsyncDisposable
 {
     private const string ReadinessOfDiscovery = "discovery";
-    private static readonly TimeSpan FirstSourceWait = TimeSpan.FromMilliseconds(500);   // a ztunnel's requests come together; only who never asks for policies waits this long
+    private static readonly TimeSpan FirstSourceWait = TimeSpan.FromSeconds(2);   // a ztunnel's requests come together; only who never asks for policies waits this long
     private static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(5);
 
     private readonly CancellationTokenSource _stopping = new();

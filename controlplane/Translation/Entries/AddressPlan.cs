@@ -18,6 +18,7 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
 {
     private readonly AddressRange _ipv4 = new(ipv4);
     private readonly AddressRange _ipv6 = new(ipv6);
+    private readonly Dictionary<(ObjectKey Entry, string Host, bool IsIpv4), IPAddress> _offered = [];   // decided upon, and not yet seen to be held
 
     /// <summary>The entries whose status is not as it is to be.</summary>
     /// <param name="exhausted">Hosts for which no address was left.</param>
@@ -33,9 +34,10 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
         var due = new List<AddressAssignment>();
         foreach (var entry in byAge)
         {
-            var wanted = AutoAllocation.HostsOf(entry).SelectMany(host => Fill(host, kept[entry.Key].GetValueOrDefault(host), used, written, left)).ToList();
+            var wanted = AutoAllocation.HostsOf(entry).SelectMany(host => Fill(entry.Key, host, kept[entry.Key].GetValueOrDefault(host), a => !IsWritten(written, a) && used.Add(a), left)).ToList();
             if (!wanted.SequenceEqual(entry.Status.Addresses)) due.Add(new AddressAssignment(entry, wanted));
         }
+        foreach (var gone in _offered.Keys.Where(o => !kept.ContainsKey(o.Entry)).ToList()) _offered.Remove(gone);
         exhausted = left;
         return due;
     }
@@ -55,13 +57,28 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
         return kept;
     }
 
-    private IEnumerable<AssignedAddress> Fill(string host, (IPAddress? V4, IPAddress? V6) held, HashSet<IPAddress> used, List<IPNetwork> written, List<string> exhausted)
+    private IEnumerable<AssignedAddress> Fill(ObjectKey entry, string host, (IPAddress? V4, IPAddress? V6) held, Func<IPAddress, bool> isFree, List<string> exhausted)
     {
-        var v4 = held.V4 ?? _ipv4.Take(a => !IsWritten(written, a) && used.Add(a));
-        var v6 = held.V6 ?? _ipv6.Take(a => !IsWritten(written, a) && used.Add(a));
+        var v4 = Held((entry, host, true), held.V4) ?? Offer((entry, host, true), _ipv4, isFree);
+        var v6 = Held((entry, host, false), held.V6) ?? Offer((entry, host, false), _ipv6, isFree);
         if (v4 is null && v6 is null) exhausted.Add(host);
         if (v4 is not null) yield return new AssignedAddress { Value = v4.ToString(), Host = host };
         if (v6 is not null) yield return new AssignedAddress { Value = v6.ToString(), Host = host };
+    }
+
+    private IPAddress? Held((ObjectKey, string, bool) place, IPAddress? address)
+    {
+        if (address is not null) _offered.Remove(place);
+        return address;
+    }
+
+    // A write that was overtaken is tried again with the same address.
+    private IPAddress? Offer((ObjectKey, string, bool) place, AddressRange range, Func<IPAddress, bool> isFree)
+    {
+        if (_offered.TryGetValue(place, out var again) && isFree(again)) return again;
+        if (range.Take(isFree) is not { } address) return null;
+        _offered[place] = address;
+        return address;
     }
 
     private static bool IsWritten(List<IPNetwork> written, IPAddress address) => written.Exists(range => range.BaseAddress.AddressFamily == address.AddressFamily && range.Contains(address));

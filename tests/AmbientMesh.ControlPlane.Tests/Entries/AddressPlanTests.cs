@@ -53,6 +53,16 @@ public class AddressPlanTests
     }
 
     [Fact]
+    public void A_write_that_was_overtaken_is_tried_again_with_the_same_addresses()
+    {
+        var plan = Plan();
+        var first = Told(plan, Entry("a", ["a.example.com"]));
+        Assert.Equal(first, Told(plan, Entry("a", ["a.example.com"])));
+        var both = Told(plan, Entry("a", ["a.example.com"]), Entry("b", ["b.example.com"], age: 5));
+        Assert.Equal(("a.example.com=240.240.0.1 a.example.com=2001:2::1", "b.example.com=240.240.0.2 b.example.com=2001:2::2"), (both["a"], both["b"]));
+    }
+
+    [Fact]
     public void Of_two_that_hold_one_address_the_older_keeps_it()
     {
         var told = Told(Plan(),

@@ -66,13 +66,22 @@ public class PolicyServingTests
         Assert.Equal((TypeUrls.Authorization, strict), (removal.TypeUrl, Assert.Single(removal.RemovedResources)));
     }
 
+    /// <summary>Ready, and so published, with the policies there from the start.</summary>
+    private static async Task<ControlPlaneWorld> StartedWithAsync(FakeCluster cluster, string policies)
+    {
+        Put(cluster, policies);
+        cluster.Put(KubernetesObjects.OfYaml(SampleMesh.Yaml));
+        var world = await ControlPlaneWorld.StartAsync(cluster);
+        await world.Process.Readiness.WhenReadyAsync(Patience.Token);
+        return world;
+    }
+
     [Fact]
     public async Task On_the_first_stream_and_on_every_other_policies_come_first_though_they_are_asked_for_last()
     {
-        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
-        Put(world.Cluster, "kind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}");
+        await using var cluster = await FakeCluster.StartAsync();
+        await using var world = await StartedWithAsync(cluster, "kind: PeerAuthentication\nmetadata: {name: default, namespace: istio-system}\nspec: {mtls: {mode: STRICT}}");
         const string strict = "istio-system/istio_converted_static_strict";
-        await UntilAsync(() => world.GetAsync("/debug/config_dump?type=authorization").GetAwaiter().GetResult().Body.Contains(strict, StringComparison.Ordinal));
         foreach (var held in new[] { "", "shop/gone" })
         {
             var stream = await world.DiscoverAsync();
@@ -94,11 +103,10 @@ public class PolicyServingTests
     [Fact]
     public async Task A_policy_narrowed_to_some_workloads_is_named_by_them_before_it_stops_reaching_all()
     {
-        await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
+        await using var cluster = await FakeCluster.StartAsync();
         string Deny(string selector, int generation) => $"kind: AuthorizationPolicy\nmetadata: {{name: deny, namespace: default, generation: {generation}}}\nspec: {{action: DENY, {selector} rules: [{{}}]}}";
-        Put(world.Cluster, Deny("", 1));
+        await using var world = await StartedWithAsync(cluster, Deny("", 1));
         var stream = await world.DiscoverAsync();
-        await UntilAsync(() => world.GetAsync("/debug/config_dump?type=authorization").GetAwaiter().GetResult().Body.Contains("default/deny", StringComparison.Ordinal));
         await stream.OpenWildcardAsync();
 
         Put(world.Cluster, Deny("selector: {matchLabels: {app: server}},", 2));
