@@ -14,7 +14,7 @@ public sealed class DnsMetrics(MetricRegistry registry)
     private readonly CounterFamily _failures = registry.Counter("istio_dns_upstream_failures", "Total number of DNS requests that failed to forward upstream (unstable).", Labels);
     private readonly CounterFamily _onDemand = registry.Counter("istio_on_demand_dns", "The total number of requests that used on-demand DNS (unstable).",
         "source_workload", "source_canonical_service", "source_canonical_revision", "source_workload_namespace", "source_principal", "source_app", "source_version", "source_cluster", "hostname");
-    private readonly HistogramFamily _duration = registry.Histogram("istio_dns_upstream_request_duration_seconds", "Total time in seconds Istio takes to get DNS response from upstream (unstable).", Seconds, Labels);
+    private readonly HistogramFamily _duration = InSeconds(registry.Histogram("istio_dns_upstream_request_duration_seconds", "Total time in seconds Istio takes to get DNS response from upstream (unstable).", Seconds, Labels));
 
     public void Asked(ushort type, DnsTransport transport, Workload? client) => _requests.With(LabelsOf(type, transport, client)).Add();
 
@@ -32,6 +32,12 @@ public sealed class DnsMetrics(MetricRegistry registry)
     public void OnDemand(Workload client, string hostname) => _onDemand.With(
         Known(client.WorkloadName), Known(client.CanonicalName), Known(client.CanonicalRevision), Known(client.Namespace), client.Identity.ToString(),
         Known(client.CanonicalName), Known(client.CanonicalRevision), Known(client.ClusterId), hostname).Add();
+
+    private static HistogramFamily InSeconds(HistogramFamily family)
+    {
+        family.Unit = "seconds";
+        return family;
+    }
 
     private static string[] LabelsOf(ushort type, DnsTransport transport, Workload? client) =>
         [DnsTypes.NameOf(type), transport == DnsTransport.Udp ? "udp" : "tcp", Known(client?.CanonicalName), Known(client?.CanonicalRevision)];
