@@ -24,9 +24,9 @@ public sealed record ShopPod(string Name, string App, string Node, string Uid, I
             meta.GetProperty("labels").GetProperty("app").GetString()!,
             pod.GetProperty("spec").GetProperty("nodeName").GetString()!,
             meta.GetProperty("uid").GetString()!,
-            [.. status.GetProperty("podIPs").EnumerateArray().Select(ip => IPAddress.Parse(ip.GetProperty("ip").GetString()!))],
+            status.TryGetProperty("podIPs", out var ips) is false ? [] : [.. ips.EnumerateArray().Select(ip => IPAddress.Parse(ip.GetProperty("ip").GetString()!))],
             container.GetProperty("restartCount").GetInt32(),
-            container.GetProperty("state").GetProperty("running").GetProperty("startedAt").GetString()!,
+            container.GetProperty("state").TryGetProperty("running", out var running) ? running.GetProperty("startedAt").GetString()! : "",
             meta.TryGetProperty("annotations", out var annotations) && annotations.TryGetProperty("ambient.istio.io/redirection", out var value) ? value.GetString()! : "");
     }
 }

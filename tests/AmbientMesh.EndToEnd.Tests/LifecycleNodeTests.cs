@@ -74,10 +74,12 @@ public sealed class LifecycleNodeTests(ClusterFixture cluster)
         await shop.RolledOutAsync("istio-system", "daemonset/ztunnel");
         await shop.RolledOutAsync(shop.Name, "deployment/server");
         await shop.RolledOutAsync(shop.Name, "deployment/client");
-        await shop.EnrolledAsync();
-        Assert.All((await shop.PodsAsync()).Where(p => p.Node == node), pod => Assert.True(pod.Restarts > 0 && !pod.Addresses.Any(before.Contains), pod.Name));
         var limit = Patience.Token;
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(250));
+        // The annotation is that of before until the agent has seen to it: new addresses tell that the pod is the one of after.
+        while (!(await shop.PodsAsync()).Where(p => p.Node == node).All(p => p.Restarts > 0 && p.StartedAt.Length > 0 && p.Addresses.Count > 0 && !p.Addresses.Any(before.Contains)))
+            await timer.WaitForNextTickAsync(limit);
+        await shop.EnrolledAsync();
         while (!(await shop.InClientAsync("get", shop.ServerUrl("when-it-is-back"), "--repeat", "6")).Succeeded) await timer.WaitForNextTickAsync(limit);
     }
 
