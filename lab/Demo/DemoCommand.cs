@@ -7,7 +7,7 @@ using AmbientMesh.Linux;
 namespace AmbientMesh.Lab.Demo;
 
 /// <summary>The main job before the user's eyes: a cluster, the mesh by kubectl, a namespace enrolled by a label, every claim observed.</summary>
-public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatcher mesh, NetworkNamespace fabric, string repository)
+public sealed class DemoCommand(DemoScreen screen, DemoShell shell, CommandRunner run, MeshWatcher mesh, NetworkNamespace fabric, string repository, string meshctl)
 {
     private const string Url = "http://server.shop.svc.cluster.local/";
     private const int Requests = 8;   // enough that both replicas answer: all to one has a chance of 1 in 128, and is then asked again
@@ -22,6 +22,8 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
         await ProtectedAsync(cancellationToken);
         await IdentitiesAsync(cancellationToken);
         await TelemetryAsync(cancellationToken);
+        await new LivePolicyDemo(screen, shell, run, mesh).RunAsync(() => new ExplainDemo(screen, shell, run, mesh, meshctl).RunAsync(_before.First(p => p.App == "client"), cancellationToken), cancellationToken);
+        await new UpdateDemo(screen, shell, run).RunAsync(cancellationToken);
         await OutsiderAsync(cancellationToken);
         await LeaveAsync(cancellationToken);
         await PlainAsync("after", "Traffic after leaving the mesh", cancellationToken);
@@ -33,21 +35,21 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
     private async Task InstallAsync(CancellationToken cancellationToken)
     {
         screen.Step("Install the mesh with kubectl");
-        await ShowKubectlAsync(cancellationToken, "apply", "-k", Path.Combine(repository, "deploy"));
-        await ShowKubectlAsync(cancellationToken, "rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=90s");
-        await ShowKubectlAsync(cancellationToken, "rollout", "status", "-n", "istio-system", "daemonset/istio-cni-node", "--timeout=90s");
-        await ShowKubectlAsync(cancellationToken, "rollout", "status", "-n", "istio-system", "daemonset/ztunnel", "--timeout=90s");
-        await ShowKubectlAsync(cancellationToken, "get", "pods", "-n", "istio-system", "-o", "wide");
+        await shell.KubectlAsync(cancellationToken, "apply", "-k", Path.Combine(repository, "deploy"));
+        await shell.KubectlAsync(cancellationToken, "rollout", "status", "-n", "istio-system", "deployment/istiod", "--timeout=90s");
+        await shell.KubectlAsync(cancellationToken, "rollout", "status", "-n", "istio-system", "daemonset/istio-cni-node", "--timeout=90s");
+        await shell.KubectlAsync(cancellationToken, "rollout", "status", "-n", "istio-system", "daemonset/ztunnel", "--timeout=90s");
+        await shell.KubectlAsync(cancellationToken, "get", "pods", "-n", "istio-system", "-o", "wide");
     }
 
     private async Task DeployShopAsync(CancellationToken cancellationToken)
     {
         screen.Step("Deploy a client, a server with two replicas, and a client outside the mesh");
-        await ShowKubectlAsync(cancellationToken, "apply", "-k", Path.Combine(repository, "deploy", "samples"));
-        await ShowKubectlAsync(cancellationToken, "rollout", "status", "-n", "shop", "deployment/server", "--timeout=90s");
-        await ShowKubectlAsync(cancellationToken, "rollout", "status", "-n", "shop", "deployment/client", "--timeout=90s");
-        await ShowKubectlAsync(cancellationToken, "rollout", "status", "-n", "outside", "deployment/outsider", "--timeout=90s");
-        await ShowKubectlAsync(cancellationToken, "get", "pods", "-n", "shop", "-o", "wide");
+        await shell.KubectlAsync(cancellationToken, "apply", "-k", Path.Combine(repository, "deploy", "samples"));
+        await shell.KubectlAsync(cancellationToken, "rollout", "status", "-n", "shop", "deployment/server", "--timeout=90s");
+        await shell.KubectlAsync(cancellationToken, "rollout", "status", "-n", "shop", "deployment/client", "--timeout=90s");
+        await shell.KubectlAsync(cancellationToken, "rollout", "status", "-n", "outside", "deployment/outsider", "--timeout=90s");
+        await shell.KubectlAsync(cancellationToken, "get", "pods", "-n", "shop", "-o", "wide");
         _before = await mesh.PodsAsync("shop", cancellationToken);
         var nodes = _before.Where(p => p.App == "server").Select(p => p.Node).Distinct().Count();
         screen.Proof("two replicas on two nodes", nodes == 2, $"the server's pods run on {nodes} nodes");
@@ -65,8 +67,8 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
     private async Task EnrolAsync(CancellationToken cancellationToken)
     {
         screen.Step("Enrol the namespace by a label");
-        await ShowKubectlAsync(cancellationToken, "label", "namespace", "shop", "istio.io/dataplane-mode=ambient");
-        await ShowKubectlAsync(cancellationToken, "wait", "pod", "-n", "shop", "--all", "--timeout=60s", @"--for=jsonpath={.metadata.annotations.ambient\.istio\.io/redirection}=enabled");
+        await shell.KubectlAsync(cancellationToken, "label", "namespace", "shop", "istio.io/dataplane-mode=ambient");
+        await shell.KubectlAsync(cancellationToken, "wait", "pod", "-n", "shop", "--all", "--timeout=60s", @"--for=jsonpath={.metadata.annotations.ambient\.istio\.io/redirection}=enabled");
         await mesh.AllReachByAsync("HBONE", _before.Select(p => p.Name).ToHashSet(), cancellationToken);
         var now = await mesh.PodsAsync("shop", cancellationToken);
         screen.Proof("enrolled without a restart", now.All(p => p.IsEnrolled) && Same(_before, now), $"{now.Count} pods are captured; uid, restart count and start time of each are as before");
@@ -126,7 +128,7 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
     private async Task OutsiderAsync(CancellationToken cancellationToken)
     {
         screen.Step("A client outside the mesh is still served");
-        var answers = Answers(await ShowKubectlAsync(cancellationToken, "exec", "-n", "outside", "deploy/outsider", "--", "/app/samples", "get", Url + "outsider", "--repeat", "2"));
+        var answers = Answers(await shell.KubectlAsync(cancellationToken, "exec", "-n", "outside", "deploy/outsider", "--", "/app/samples", "get", Url + "outsider", "--repeat", "2"));
         var outsider = (await mesh.PodsAsync("outside", cancellationToken))[0];
         screen.Proof("an outsider is served", answers.Count == 2 && answers.All(a => outsider.Addresses.Contains(IPAddress.Parse(a.Client))), $"{answers.Count} of 2 answered, the server saw {answers.FirstOrDefault()?.Client ?? "nobody"}");
     }
@@ -134,7 +136,7 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
     private async Task LeaveAsync(CancellationToken cancellationToken)
     {
         screen.Step("Leave the mesh by removing the label");
-        await ShowKubectlAsync(cancellationToken, "label", "namespace", "shop", "istio.io/dataplane-mode-");
+        await shell.KubectlAsync(cancellationToken, "label", "namespace", "shop", "istio.io/dataplane-mode-");
         await mesh.AllPodsAsync("shop", pod => pod.Redirection.Length == 0, "released", cancellationToken);
         await mesh.AllReachByAsync("TCP", _before.Select(p => p.Name).ToHashSet(), cancellationToken);
         var now = await mesh.PodsAsync("shop", cancellationToken);
@@ -157,21 +159,11 @@ public sealed class DemoCommand(DemoScreen screen, CommandRunner run, MeshWatche
         for (var attempt = 1; ; attempt++)
         {
             using var capture = new WireCapture(fabric);
-            var answers = Answers(await ShowKubectlAsync(cancellationToken, "exec", "-n", "shop", "deploy/client", "--", "/app/samples", "get", Url + marker, "--repeat", $"{Requests}"));
+            var answers = Answers(await shell.KubectlAsync(cancellationToken, "exec", "-n", "shop", "deploy/client", "--", "/app/samples", "get", Url + marker, "--repeat", $"{Requests}"));
             var recording = capture.Stop();
             if (attempt == 3 || answers.Select(a => a.Server).Distinct().Count() == 2) return (recording, answers);
             screen.Line("all requests went to one replica; asking again");
         }
-    }
-
-    private async Task<string> ShowKubectlAsync(CancellationToken cancellationToken, params string[] arguments)
-    {
-        screen.Command("kubectl " + string.Join(' ', arguments));
-        var result = await run.KubectlAsync(cancellationToken, arguments);
-        var lines = (result.Output + result.Errors).Split('\n', StringSplitOptions.RemoveEmptyEntries);
-        screen.Lines(lines.Length <= 24 ? lines : [.. lines[..20], $"… {lines.Length - 20} more lines"]);
-        if (!result.Succeeded && arguments[0] != "exec") throw new CommandFailedException($"kubectl {string.Join(' ', arguments)} ended with code {result.ExitCode}.");
-        return result.Output;
     }
 
     private HashSet<IPAddress> ShopAddresses() => [.. _before.SelectMany(p => p.Addresses)];

@@ -22,7 +22,7 @@ internal static class DemoRun
             await CommandRunner.LabAsync(cancellationToken, "up", "--name", Lab, "--nodes", "2", "--images", images);
             using var fabric = NetworkNamespace.Open($"/proc/{LabState.Load(paths)!.Fabric!.Pid}/ns/net");
             var run = new CommandRunner(paths.Kubeconfig);
-            holds = await new DemoCommand(screen, run, new MeshWatcher(run, TimeProvider.System), fabric, Path.GetFullPath(".")).RunAsync(cancellationToken);
+            holds = await new DemoCommand(screen, new DemoShell(screen, run), run, new MeshWatcher(run, TimeProvider.System), fabric, Path.GetFullPath("."), Path.GetFullPath(Path.Combine(images, "meshctl", "meshctl"))).RunAsync(cancellationToken);
         }
         catch (CommandFailedException failure)
         {
