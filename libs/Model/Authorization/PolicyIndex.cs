@@ -7,8 +7,8 @@ namespace AmbientMesh.Model.Authorization;
 /// <summary>Finds the first of many policies that matches a connection without asking all of them. Immutable.</summary>
 /// <remarks>
 /// A rule is filed under values one of its clauses cannot hold without: exact principals, service accounts, source ranges, exact namespaces, ports, whichever tells most.
-/// Only rules filed under the connection's own values are judged, and those that cannot be filed. With 1,000 policies a verdict costs well under a microsecond so, and
-/// 300 µs without (<c>./mesh bench policy</c>).
+/// Only rules filed under the connection's own values are judged, and those that cannot be filed. With 1,000 policies a verdict costs 0.2 µs so, and
+/// 31 µs when each is asked (<c>./mesh bench policy</c>).
 /// </remarks>
 internal sealed class PolicyIndex
 {
