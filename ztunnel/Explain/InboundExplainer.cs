@@ -36,7 +36,8 @@ internal static class InboundExplainer
     {
         var policies = Authorizer.PoliciesOf(mesh, local);
         var judged = new List<JudgedPolicy>();
-        var refusal = PolicyJudge.Refusal(policies, facts, judged);
+        var refusal = PolicyJudge.Refusal(policies, facts);   // by the way traffic takes
+        _ = PolicyJudge.Refusal(policies, facts, judged);
         var asked = facts;
         return said with
         {
@@ -69,7 +70,7 @@ internal static class InboundExplainer
         Scope = policy.Scope.ToString(),
         IsDryRun = policy.IsDryRun,
         Matches = policy.Matches(facts),
-        Rules = [.. policy.Rules.Select(rule => Report(rule, facts))],
+        Rules = policy.Unreadable is { } why ? [new RuleReport($"it cannot be read ({why}) and denies everything until it can", true, null)] : [.. policy.Rules.Select(rule => Report(rule, facts))],
     };
 
     private static RuleReport Report(PolicyRule rule, ConnectionFacts facts)
