@@ -16,6 +16,7 @@ internal sealed class Kubelet
     /// <summary>On a Node: the value of <see cref="RebootAnnotation"/> that was done last.</summary>
     public const string RebootedAnnotation = "lab.ambientmesh.io/rebooted";
 
+    private static readonly TimeSpan s_abandon = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_leasePeriod = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_networkPeriod = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_volumePeriod = TimeSpan.FromSeconds(30);
@@ -98,7 +99,8 @@ internal sealed class Kubelet
         var workers = _workers.Values.ToArray();
         foreach (var worker in workers) worker.Abandon();
         await _context.Node.CutPowerAsync();
-        await Task.WhenAll(workers.Select(w => w.Ended)).ContinueWith(_ => { }, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+        // What a worker still waits for may never come; abandoned, it does nothing more with the node.
+        await Task.WhenAny(Task.WhenAll(workers.Select(w => w.Ended)), Task.Delay(s_abandon, Store.Clock, cancellationToken));
         _workers.Clear();
         _report($"kubelet {NodeName}: the node's power was cut");
         await _startNode(cancellationToken);

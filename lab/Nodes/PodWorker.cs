@@ -300,11 +300,13 @@ internal sealed class PodWorker : IPodContext
 
     private async Task TearDownAsync()
     {
+        if (_isAbandoned) return;
         await StopContainersAsync(ContainerRole.Main);
         await StopContainersAsync(ContainerRole.Init);
         await StopContainersAsync(ContainerRole.Sidecar);
         await Task.WhenAll(_running.Select(r => r.ContinueWith(_ => { }, TaskScheduler.Default)));   // how they failed has been reported
         _running.Clear();
+        if (_isAbandoned) return;
         Publish();
         if (_cni is not null) await DisconnectAsync(_cni);
         if (_sandbox is { } sandbox) await sandbox.RemoveAsync(CancellationToken.None);
