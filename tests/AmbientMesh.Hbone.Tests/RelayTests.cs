@@ -36,13 +36,18 @@ public class RelayTests
         await Patience.Within(tunnel.Client.SettingsReceived);
         var paths = new List<Path> { await Path.OpenAsync(tunnel) };
         await paths[0].ExchangeAsync();
-        var before = Held();
-        for (var i = 0; i < connections; i++)
+        var perConnection = -1L;
+        // What earlier tests left may still be on its way out; a round in which more went than came says nothing.
+        for (var round = 0; round < 5 && perConnection < 0; round++)
         {
-            paths.Add(await Path.OpenAsync(tunnel));
-            await paths[^1].ExchangeAsync();
+            var before = Held();
+            for (var i = 0; i < connections; i++)
+            {
+                paths.Add(await Path.OpenAsync(tunnel));
+                await paths[^1].ExchangeAsync();
+            }
+            perConnection = (Held() - before) / connections;
         }
-        var perConnection = (Held() - before) / connections;
         TestContext.Current.TestOutputHelper?.WriteLine($"{perConnection} bytes of managed memory per idle connection: four sockets, two relays, both ends of a stream");
         Assert.InRange(perConnection, 0, 24 * 1024);
         GC.KeepAlive(paths);

@@ -4,10 +4,23 @@ using AmbientMesh.Hbone.Http2;
 namespace AmbientMesh.Hbone.Tests;
 
 /// <summary>What a peer can make us keep or compute: bounded, and proportional to what it sends.</summary>
-[CollectionDefinition(nameof(ResourceTests), DisableParallelization = true)]
-[Collection(nameof(ResourceTests))]
+[Collection(nameof(Alone))]
 public class ResourceTests
 {
+    [Fact]
+    [Scenario("T-04")]
+    public async Task Indexed_fields_do_not_multiply_into_memory()
+    {
+        var (_, peer) = await RawPeer.ToServerAsync();
+        // One field of 4000 bytes enters the table, then a block refers to it 60,000 times: 240 MB if expanded.
+        await peer.HeadersAsync(1, [.. RawPeer.ConnectFields(), new("x", new string('y', 4000))]);
+        var before = GC.GetTotalAllocatedBytes();
+        await peer.FrameAsync(FrameType.Headers, FrameFlags.EndHeaders, 3, [.. Enumerable.Repeat((byte)0xbe, 60000)]);
+        Assert.Equal(ErrorCode.EnhanceYourCalm, (await peer.ResetOfAsync(3)).Code);
+        Assert.True(GC.GetTotalAllocatedBytes() - before < 2_000_000);
+        await peer.AssertAliveAsync();
+    }
+
     [Fact]
     [Scenario("T-13")]
     public async Task Bytes_before_the_answer_are_kept_up_to_a_limit_and_the_stream_is_reset_beyond()
