@@ -74,7 +74,7 @@ internal sealed class ZtunnelWay(string name, NodePair nodes, CertificateAuthori
 
     private static long? Allocated(NetworkNamespace node)
     {
-        const string metric = "dotnet_gc_allocated_bytes ";
+        const string metric = "dotnet_gc_allocated_bytes_total ";
         var line = Readiness.Get(node, MetricsPort, "/metrics")?.Body.Split('\n').FirstOrDefault(l => l.StartsWith(metric, StringComparison.Ordinal));
         return line is not null && double.TryParse(line.AsSpan(metric.Length), CultureInfo.InvariantCulture, out var bytes) ? (long)bytes : null;
     }
