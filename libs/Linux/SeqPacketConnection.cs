@@ -35,6 +35,9 @@ public sealed class SeqPacketConnection : IDisposable
         socket.Blocking = false;
     }
 
+    /// <summary>Whether the process at the other end runs under our own effective user, as the kernel knows it (SO_PEERCRED).</summary>
+    public bool IsOfSameUser => _socket.GetPeerUser() == Libc.EffectiveUserId();
+
     /// <summary>Connects to a listener.</summary>
     /// <exception cref="SocketException">Nobody listens there.</exception>
     public static async ValueTask<SeqPacketConnection> ConnectAsync(string path, CancellationToken cancellationToken)

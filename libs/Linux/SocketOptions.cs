@@ -7,7 +7,7 @@ namespace AmbientMesh.Linux;
 /// <summary>Linux socket options the proxy needs and .NET does not name. Values: <c>asm-generic/socket.h</c>, <c>linux/in.h</c>, <c>linux/in6.h</c>.</summary>
 public static class SocketOptions
 {
-    private const int SolSocket = 1, SoReusePort = 15, SoMark = 36, SoCookie = 57;
+    private const int SolSocket = 1, SoReusePort = 15, SoPeerCredentials = 17, SoMark = 36, SoCookie = 57, SoNetworkNamespaceCookie = 71;
     private const int SolIp = 0, IpFreeBind = 15, IpTransparent = 19, SoOriginalDst = 80;
     private const int SolIpv6 = 41, Ipv6Transparent = 75, Ipv6FreeBind = 78;
     private const int SolTcp = 6, TcpUserTimeout = 18;
@@ -68,11 +68,17 @@ public static class SocketOptions
     public static void SetUserTimeout(this Socket socket, TimeSpan timeout) => Set(socket, SolTcp, TcpUserTimeout, (int)timeout.TotalMilliseconds);
 
     /// <summary>SO_COOKIE: the kernel's number of this socket, unique until reboot.</summary>
-    public static ulong GetCookie(this Socket socket)
+    public static ulong GetCookie(this Socket socket) => Cookie(socket, SoCookie);
+
+    /// <summary>SO_NETNS_COOKIE: the kernel's number of the network namespace the socket belongs to, unique until reboot.</summary>
+    public static ulong GetNetworkNamespaceCookie(this Socket socket) => Cookie(socket, SoNetworkNamespaceCookie);
+
+    /// <summary>SO_PEERCRED: the effective user of the process at the other end of a Unix socket when it connected or began to listen.</summary>
+    public static uint GetPeerUser(this Socket socket)
     {
-        Span<byte> value = stackalloc byte[sizeof(ulong)];
-        socket.GetRawSocketOption(SolSocket, SoCookie, value);
-        return MemoryMarshal.Read<ulong>(value);
+        Span<uint> credentials = stackalloc uint[3];   // ucred: pid, uid, gid
+        socket.GetRawSocketOption(SolSocket, SoPeerCredentials, MemoryMarshal.AsBytes(credentials));
+        return credentials[1];
     }
 
     /// <summary>SO_ORIGINAL_DST: where an accepted connection was going before REDIRECT or DNAT changed it; IPv4-mapped addresses come back as IPv4.</summary>
@@ -103,6 +109,13 @@ public static class SocketOptions
     }
 
     private static int Seconds(TimeSpan time) => Math.Max(1, (int)time.TotalSeconds);
+
+    private static ulong Cookie(Socket socket, int name)
+    {
+        Span<byte> value = stackalloc byte[sizeof(ulong)];
+        socket.GetRawSocketOption(SolSocket, name, value);
+        return MemoryMarshal.Read<ulong>(value);
+    }
 
     private static void Set(Socket socket, int level, int name, int value) =>
         socket.SetRawSocketOption(level, name, MemoryMarshal.AsBytes(new ReadOnlySpan<int>(in value)));

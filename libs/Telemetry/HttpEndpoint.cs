@@ -67,8 +67,8 @@ public sealed class HttpEndpoint : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _stopping.CancelAsync();
-        foreach (var listener in _listeners) listener.Dispose();
         await _accepting;
+        foreach (var listener in _listeners) listener.Dispose();
         for (var i = 0; i < MaxConnections; i++) await _slots.WaitAsync(CancellationToken.None);   // the requests under way have ended
         _stopping.Dispose();
         _slots.Dispose();
@@ -93,7 +93,7 @@ public sealed class HttpEndpoint : IAsyncDisposable
 
     private async Task AcceptAsync(Socket listener)
     {
-        while (!_stopping.IsCancellationRequested)
+        while (true)
         {
             try
             {
@@ -101,15 +101,15 @@ public sealed class HttpEndpoint : IAsyncDisposable
                 if (_slots.Wait(0, CancellationToken.None)) _ = ServeAndReleaseAsync(connection);
                 else connection.Dispose();
             }
-            catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
+            catch (Exception) when (_stopping.IsCancellationRequested)
             {
-                return;
+                return;   // cancelled; or an error that came in the same moment
             }
             catch (SocketException e)
             {
                 // Out of descriptors, or the peer left before it was accepted: the listener itself is fine.
                 _log.LogWarning("accepting on {Address} failed: {Reason}", listener.LocalEndPoint, e.Message);
-                await Task.Delay(TimeSpan.FromMilliseconds(50), _clock, CancellationToken.None);
+                await Task.Delay(TimeSpan.FromMilliseconds(50), _clock, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             }
         }
     }

@@ -137,6 +137,23 @@ public sealed class SeqPacketTests : IDisposable
         using var client = await SeqPacketConnection.ConnectAsync(path, Patience.Token);
     }
 
+    [Fact]
+    [Scenario("T-24")]
+    public async Task A_peer_of_another_user_is_known_by_the_kernel_and_not_by_what_it_says()
+    {
+        Assert.SkipUnless(Environment.IsPrivilegedProcess, "Becoming another user needs root.");
+        var (near, far) = await PairAsync();
+        Assert.True(near.IsOfSameUser);
+        Assert.True(far.IsOfSameUser);
+
+        File.SetUnixFileMode(_path, (UnixFileMode)0b110_110_110);
+        var script = $"use Socket; socket(S, AF_UNIX, SOCK_SEQPACKET, 0); connect(S, sockaddr_un('{_path}')) or die";
+        var asked = HostProgram.RunAsync(new ProgramCall("setpriv", "--reuid=65534", "--clear-groups", "perl", "-e", script), Patience.Token);
+        using var stranger = await _listener.AcceptAsync(Patience.Token);
+        Assert.False(stranger.IsOfSameUser);
+        (await asked).Required();
+    }
+
     private async Task<(SeqPacketConnection Near, SeqPacketConnection Far)> PairAsync()
     {
         var near = await SeqPacketConnection.ConnectAsync(_path, Patience.Token);

@@ -54,6 +54,17 @@ public class SocketOptionsTests
     }
 
     [Fact]
+    public async Task The_namespace_of_a_socket_is_told_by_the_kernel()
+    {
+        using var inside = await Kernel.NamespaceAsync();
+        using var here = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        using var there = inside.Run(() => new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp));
+        using var also = inside.Run(() => new Socket(AddressFamily.InterNetworkV6, SocketType.Dgram, ProtocolType.Udp));
+        Assert.NotEqual(here.GetNetworkNamespaceCookie(), there.GetNetworkNamespaceCookie());
+        Assert.Equal(there.GetNetworkNamespaceCookie(), also.GetNetworkNamespaceCookie());
+    }
+
+    [Fact]
     public void Two_listeners_share_a_port_with_reuse()
     {
         using var first = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);

@@ -53,6 +53,17 @@ public sealed class HttpEndpointTests : IAsyncLifetime
     }
 
     [Fact]
+    public async Task An_endpoint_may_end_in_the_moment_it_begins()
+    {
+        for (var i = 0; i < 500; i++)
+        {
+            var endpoint = HttpEndpoint.Start("test", [new IPEndPoint(IPAddress.Loopback, 0)], (_, _) => throw new InvalidOperationException(), NullLogger.Instance, _clock);
+            if (i % 2 == 0) await Task.Yield();
+            await endpoint.DisposeAsync().AsTask().WaitAsync(Patience.Token);
+        }
+    }
+
+    [Fact]
     public async Task Every_recorded_form_of_logging_gets_the_recorded_answer()
     {
         var cases = Samples.Text("samples/ztunnel/telemetry/admin-paths.txt").Split("### ").Where(c => c.Split('\n')[0].Contains(" /logging")).ToArray();

@@ -33,7 +33,7 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
     /// <param name="isUsable">Whether an earlier proxy's socket is what <paramref name="open"/> would make.</param>
     public Socket Keep(string name, Predicate<Socket> isUsable, Func<Socket> open)
     {
-        var socket = inherited?.Take(name, isUsable) ?? open();
+        var socket = inherited?.Take(name, found => IsInPod(found) && isUsable(found)) ?? open();
         socket.MarkShared();
         lock (_gate) _listening[name] = socket;
         return socket;
@@ -198,6 +198,13 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
     private void Mark(Socket socket)
     {
         if (settings.PacketMark != 0 && (pod is not null || settings.DedicatedWorkload is not null)) socket.SetMark(settings.PacketMark);
+    }
+
+    // Names and numbers come from another process; which namespace a socket belongs to is the kernel's word.
+    private bool IsInPod(Socket found)
+    {
+        using var own = Inside(() => new Socket(AddressFamily.InterNetwork, SocketType.Dgram, ProtocolType.Udp));
+        return found.GetNetworkNamespaceCookie() == own.GetNetworkNamespaceCookie();
     }
 
     private T Inside<T>(Func<T> open) => pod is null ? open() : pod.Run(open);

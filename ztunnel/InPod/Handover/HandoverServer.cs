@@ -43,6 +43,11 @@ public sealed class HandoverServer(string path, Func<NamespaceId, IReadOnlyList<
     private async Task AnswerAsync(SeqPacketConnection successor, CancellationToken cancellationToken)
     {
         using var _ = successor;
+        if (!successor.IsOfSameUser)
+        {
+            log.Write(LogLevel.Warning, "a process of another user asked for the listening sockets of this ztunnel and is not answered");
+            return;
+        }
         try
         {
             while (true)

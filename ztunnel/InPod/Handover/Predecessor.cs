@@ -18,6 +18,12 @@ public sealed class Predecessor(SeqPacketConnection? connection, TimeProvider cl
         try
         {
             var connection = await SeqPacketConnection.ConnectAsync(path, cancellationToken);
+            if (!connection.IsOfSameUser)
+            {
+                connection.Dispose();
+                log.Write(LogLevel.Warning, "a process of another user listens where an earlier ztunnel would; nothing is taken over", new KeyValuePair<string, object?>("path", path));
+                return new Predecessor(null, clock, log);
+            }
             log.Write(LogLevel.Information, "another ztunnel serves this node; its listening sockets are taken over", new KeyValuePair<string, object?>("path", path));
             return new Predecessor(connection, clock, log);
         }
