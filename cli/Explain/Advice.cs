@@ -18,6 +18,7 @@ internal static class Advice
         Reason.PolicyDenied when inbound is { IsMutualTls: false } && outcome.DecidedBy?.Kind == "PeerAuthentication" =>
             $"Enrol the client: label its namespace istio.io/dataplane-mode=ambient, then it arrives with mutual TLS. Or let plaintext in: mode PERMISSIVE in {outcome.DecidedBy}.",
         Reason.PolicyDenied => $"Change or delete {outcome.DecidedBy}, or connect in a way that its rule does not match.",
+        Reason.PolicyNotAllowed when inbound is { MissesItsWaypoint: true } => ThroughWaypoint(inbound),
         Reason.PolicyNotAllowed when inbound is { Peer: null } => $"Allow policies ask for an identity and a plain connection has none: enrol the client, or add a rule without a source identity to {outcome.DecidedBy}.",
         Reason.PolicyNotAllowed => $"Add a rule that matches principal {inbound?.Peer?.Replace(SpiffeId.Scheme, "", StringComparison.Ordinal)} and port {PortOf(inbound?.Destination)} to {outcome.DecidedBy}, or a further ALLOW policy for the pod.",
         Reason.NoHealthyUpstream => Endpoints(path),
@@ -32,6 +33,10 @@ internal static class Advice
         Reason.NoRoute or Reason.RemoteNetwork or Reason.UnknownGateway => "The destination is on another network; it needs a network gateway there and a service that is exported.",
         _ => $"docs/observe.md says what to do about {reason.Word()}.",
     };
+
+    private static string ThroughWaypoint(InboundExplanation inbound) => inbound.RequiredWaypoints.All(w => w.Identities.Count == 0)
+        ? $"Create the waypoint {inbound.RequiredWaypoints[0].Waypoint}, or take the label istio.io/use-waypoint from what is bound to it."
+        : $"Connect from an enrolled pod to the address that is bound to the waypoint ({inbound.RequiredWaypoints[0].BoundBy}), so that its ztunnel goes through it; or set REQUIRE_WAYPOINT=false in ztunnel's environment.";
 
     private static string Endpoints(PathExplanation path)
     {

@@ -53,6 +53,7 @@ internal static class BranchJudgement
             var allowing = enforced.FirstOrDefault(p => p is { Action: "ALLOW", Matches: true });
             return Outcome.Allowed(AtDestination, allowing is null ? $"{letIn}; no ALLOW policy applies to the pod" : $"{letIn}; allowed by {allowing.Object}") with { Resources = allowing is null ? [] : [allowing.Resource] };
         }
+        if (inbound.MissesItsWaypoint) return new Outcome(false, AtDestination, refusal.Reason, refusal.Text, refusal.DecidedBy, inbound.Pod is { } bound ? [bound.Uid] : []);
         var deciding = refusal.Reason == Reason.PolicyDenied.Word() ? enforced.Where(p => p is { Action: "DENY", Matches: true, IsBeyondVerdict: false }) : enforced.Where(p => p.Action == "ALLOW");
         return new Outcome(false, AtDestination, refusal.Reason, refusal.Text, refusal.DecidedBy, [.. deciding.Select(p => p.Resource)]);
     }

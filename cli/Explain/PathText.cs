@@ -75,7 +75,8 @@ internal static class PathText
 
     /// <summary>Endpoints whose policies say the same are told once.</summary>
     private static string Likeness(Branch branch) => string.Join('|',
-        (branch.Inbound?.Policies ?? []).Select(p => $"{p.Resource}{p.Matches}{p.IsBeyondVerdict}").Concat([branch.Outcome.Reason, $"{branch.Destination?.IsCaptured}", $"{branch.Inbound?.ServedAs}", branch.Inbound?.Destination?.Split(':')[^1] ?? ""]));
+        (branch.Inbound?.Policies ?? []).Select(p => $"{p.Resource}{p.Matches}{p.IsBeyondVerdict}")
+        .Concat((branch.Inbound?.RequiredWaypoints ?? []).Select(w => $"{w.Waypoint}{w.IsPeer}")).Concat([branch.Outcome.Reason, $"{branch.Destination?.IsCaptured}", $"{branch.Inbound?.ServedAs}", branch.Inbound?.Destination?.Split(':')[^1] ?? ""]));
 
     private static void Arrival(TextWriter output, IReadOnlyList<Branch> alike)
     {
@@ -92,14 +93,23 @@ internal static class PathText
         Line(output, inbound.Peer is { } peer ? $"the client proves to be {peer}, from {inbound.Source}" : $"the client proves no identity, from {inbound.Source}");
         if (inbound.IsMutualTls && inbound.Pod is { } pod) Line(output, $"the pod proves to be {pod.Identity}{Certificate(inbound.Certificate)}");
         if (inbound.Destination is null && inbound.Refusal is { } refused) Line(output, $"refused before policy: {refused.Text}");
-        if (inbound.Destination is not null) Policies(output, inbound);
+        if (inbound.Destination is null) return;
+        foreach (var waypoint in inbound.RequiredWaypoints) Line(output, $"this ztunnel asks for the waypoint (REQUIRE_WAYPOINT): {Required(waypoint)}");
+        Policies(output, inbound);
     }
+
+    private static string Required(RequiredWaypoint waypoint) => waypoint switch
+    {
+        { IsPeer: true } => $"the client is {waypoint.Waypoint}, to which {waypoint.BoundBy} is bound",
+        { Identities.Count: 0 } => $"{waypoint.BoundBy} is bound to {waypoint.Waypoint}, which DOES NOT EXIST: nobody is let in",
+        _ => $"{waypoint.BoundBy} is bound to {waypoint.Waypoint} ({string.Join(" or ", waypoint.Identities)}), which the client IS NOT",
+    };
 
     private static void Policies(TextWriter output, InboundExplanation inbound)
     {
         if (inbound.Policies.Count == 0)
         {
-            Line(output, "no policy applies to the pod: everyone is let in");
+            Line(output, inbound.Refusal is null ? "no policy applies to the pod: everyone is let in" : "no policy applies to the pod");
             return;
         }
         var table = new Table("POLICY", "ACTION", "SCOPE", "VERDICT", "BECAUSE");

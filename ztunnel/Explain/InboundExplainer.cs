@@ -17,7 +17,7 @@ internal static class InboundExplainer
         var said = new InboundExplanation { Pod = WorkloadReport.Of(local), IsMutualTls = true, Peer = peer.ToString(), Source = source.ToString() };
         return InboundAdmission.Decide(mesh, local, localAddress, authority, settings.Inbound) switch
         {
-            InboundDecision.Admitted admitted => Judged(mesh, local, admitted.Facts(peer, source), settings.Network, said) with { Destination = admitted.Destination.ToString(), Upstream = admitted.Upstream.ToString() },
+            InboundDecision.Admitted admitted => Judged(mesh, local, admitted.Facts(peer, source), settings, said) with { Destination = admitted.Destination.ToString(), Upstream = admitted.Upstream.ToString() },
             InboundDecision.Rejected rejected => said with { Refusal = RefusalReports.Of(rejected.Reason), Resources = [.. Ends(mesh, local, source, settings.Network)] },
             _ => throw new System.Diagnostics.UnreachableException(),
         };
@@ -29,18 +29,20 @@ internal static class InboundExplainer
         var said = new InboundExplanation { Pod = WorkloadReport.Of(local), Source = source.ToString(), Destination = destination.ToString(), Upstream = destination.ToString() };
         return PlaintextAdmission.Decide(destination) is { } selfCall
             ? said with { Refusal = RefusalReports.Of(selfCall), Resources = [.. Ends(mesh, local, source, settings.Network)] }
-            : Judged(mesh, local, new ConnectionFacts(null, source, destination), settings.Network, said);
+            : Judged(mesh, local, new ConnectionFacts(null, source, destination), settings, said);
     }
 
-    private static InboundExplanation Judged(MeshSnapshot mesh, Workload local, in ConnectionFacts facts, string network, InboundExplanation said)
+    private static InboundExplanation Judged(MeshSnapshot mesh, Workload local, in ConnectionFacts facts, ExplainSettings settings, InboundExplanation said)
     {
         var policies = Authorizer.PoliciesOf(mesh, local);
-        var judged = new List<JudgedPolicy>();
-        var refusal = PolicyJudge.Refusal(policies, facts);   // by the way traffic takes
-        _ = PolicyJudge.Refusal(policies, facts, judged);
+        var trace = new JudgementTrace();
+        var refusal = PolicyJudge.Refusal(mesh, local, policies, facts, settings.RequiresWaypoint);   // by the way traffic takes
+        _ = PolicyJudge.Refusal(mesh, local, policies, facts, settings.RequiresWaypoint, trace);
+        var judged = trace.Policies;
         var asked = facts;
         return said with
         {
+            RequiredWaypoints = [.. trace.Waypoints.Select(Report)],
             Policies =
             [
                 .. judged.Select(j => Report(j.Policy, asked)),
@@ -49,7 +51,7 @@ internal static class InboundExplainer
                 .. policies.Missing.Select(name => new PolicyReport { Resource = name.ToString(), Object = Decider.Of(name).ToString(), IsMissing = true }),
             ],
             Refusal = refusal is null ? null : RefusalReports.Of(refusal),
-            Resources = [.. Ends(mesh, local, facts.Source, network), .. policies.Enforced.Concat(policies.DryRun).DistinctBy(p => p.Key).Select(HeldResources.Of)],
+            Resources = [.. Ends(mesh, local, facts.Source, settings.Network), .. trace.Waypoints.SelectMany(w => Held(w, mesh)).DistinctBy(r => r.Name), .. policies.Enforced.Concat(policies.DryRun).DistinctBy(p => p.Key).Select(HeldResources.Of)],
         };
     }
 
@@ -60,6 +62,14 @@ internal static class InboundExplainer
         if (mesh.FindWorkload(new NetworkAddress(network, source)) is { } client && client.Uid != local.Uid) yield return HeldResources.Of(client);
         foreach (var (name, _) in local.Services)
             if (mesh.FindService(name) is { } service) yield return HeldResources.Of(service, mesh);
+    }
+
+    private static RequiredWaypoint Report(JudgedWaypoint judged) => new(judged.Reference.ToString()!, judged.BoundBy.ToString(), [.. judged.Identities.Select(i => i.ToString())], judged.IsPeer);
+
+    private static IEnumerable<HeldResource> Held(JudgedWaypoint judged, MeshSnapshot mesh)
+    {
+        if (judged.Service is { } service) yield return HeldResources.Of(service, mesh);
+        if (judged.Workload is { } workload) yield return HeldResources.Of(workload);
     }
 
     private static PolicyReport Report(AuthorizationPolicy policy, ConnectionFacts facts) => new()

@@ -7,25 +7,33 @@ using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Ztunnel.Inbound;
 
-/// <summary>Judges a new inbound connection by the workload's policies and says what is worth saying: a policy that is missing, what a dry run would do.</summary>
+/// <summary>What a verdict looked at, written down for an explanation; traffic passes none.</summary>
+internal sealed class JudgementTrace
+{
+    /// <summary>Empty where coming through a waypoint is not required.</summary>
+    public List<JudgedWaypoint> Waypoints { get; } = [];
+    public List<JudgedPolicy> Policies { get; } = [];
+}
+
+/// <summary>Judges a new inbound connection by what its workload requires and says what is worth saying: a policy that is missing, what a dry run would do.</summary>
 internal static class PolicyJudge
 {
     /// <summary>Null when the connection is allowed.</summary>
     public static CloseReason? Judge(PodContext pod, MeshSnapshot mesh, Workload local, in ConnectionFacts facts)
     {
-        if (pod.Services.Settings.RequireWaypoint && WaypointRequirement.Problem(mesh, local, facts.Peer) is { } bypassed) return bypassed;
         var policies = Authorizer.PoliciesOf(mesh, local);
         var log = pod.PolicyLog;
         foreach (var name in policies.Missing) log.Write(LogLevel.Warning, new LogFields($"policy {name} of workload {local.Uid} is not known; it is not enforced") { Span = pod.Span });
         if (!policies.DryRun.IsEmpty) Tell(pod, policies, facts);
-        return Refusal(policies, facts);
+        return Refusal(mesh, local, policies, facts, pod.Services.Settings.RequireWaypoint);
     }
 
-    /// <summary>Null when the policies allow the connection. Pure.</summary>
-    /// <param name="judged">Told of every policy the verdict looked at; null for traffic.</param>
-    public static CloseReason? Refusal(EffectivePolicies policies, in ConnectionFacts facts, List<JudgedPolicy>? judged = null)
+    /// <summary>Null when the connection may come in: from the workload's waypoint where <paramref name="requiresWaypoint"/> asks for that, then by its policies. Pure.</summary>
+    /// <param name="policies">Those of <paramref name="local"/>.</param>
+    public static CloseReason? Refusal(MeshSnapshot mesh, Workload local, EffectivePolicies policies, in ConnectionFacts facts, bool requiresWaypoint, JudgementTrace? trace = null)
     {
-        var verdict = Authorizer.Decide(policies, facts, judged);
+        if (requiresWaypoint && WaypointRequirement.Problem(mesh, local, facts.Peer, trace?.Waypoints) is { } bypassed) return bypassed;
+        var verdict = Authorizer.Decide(policies, facts, trace?.Policies);
         return verdict is AuthorizationVerdict.Allowed ? null : CloseReason.Policy(verdict, PolicyDecider.Of(policies, verdict, facts));
     }
 

@@ -1,53 +1,60 @@
+using System.Collections.Immutable;
 using AmbientMesh.Model;
 using AmbientMesh.Ztunnel.Connections;
 
 namespace AmbientMesh.Ztunnel.Inbound;
 
+/// <summary>A waypoint the requirement looked at.</summary>
+/// <param name="BoundBy">What is bound to it: the workload itself, or one of its services.</param>
+/// <param name="Service">What the reference means, when that is a service.</param>
+/// <param name="Workload">What the reference means, when that is a workload. With neither the waypoint is absent.</param>
+public sealed record JudgedWaypoint(GatewayAddress Reference, Decider BoundBy, MeshService? Service, Workload? Workload, ImmutableArray<SpiffeId> Identities, bool IsPeer);
+
 /// <summary>Whether a connection has gone round the waypoint its destination is bound to. Pure.</summary>
 /// <remarks>
 /// Asked only with REQUIRE_WAYPOINT: Istio lets such traffic in unless a policy says otherwise (L4 reference §10.3), which leaves every L7 rule of the waypoint unheard.
+/// Asked of new connections: the open ones of a waypoint that is being replaced end with it.
 /// </remarks>
 public static class WaypointRequirement
 {
     /// <summary>Why the connection must not come in; null when the workload has no waypoint, or <paramref name="peer"/> is one of its waypoints.</summary>
     /// <param name="peer">Proven by mutual TLS; null for plaintext, which is no waypoint.</param>
-    public static CloseReason? Problem(MeshSnapshot mesh, Workload local, SpiffeId? peer)
+    /// <param name="judged">Told of every waypoint that was looked at; null for traffic.</param>
+    public static CloseReason? Problem(MeshSnapshot mesh, Workload local, SpiffeId? peer, List<JudgedWaypoint>? judged = null)
     {
         GatewayAddress? missed = null;
-        foreach (var waypoint in WaypointsOf(mesh, local))
+        foreach (var (waypoint, boundBy) in WaypointsOf(mesh, local))
         {
-            if (peer is { } identity && IdentitiesOf(mesh, local, waypoint).Contains(identity)) return null;
+            var (service, workload) = Find(mesh, local, waypoint);
+            var identities = IdentitiesOf(mesh, service, workload);
+            var isPeer = peer is { } identity && identities.Contains(identity);
+            judged?.Add(new JudgedWaypoint(waypoint, boundBy, service, workload, identities, isPeer));
+            if (isPeer) return null;
             missed ??= waypoint;
         }
         return missed is null ? null : CloseReason.WaypointBypassed(local, missed.ToString()!);
     }
 
-    private static IEnumerable<GatewayAddress> WaypointsOf(MeshSnapshot mesh, Workload local)
+    private static IEnumerable<(GatewayAddress Waypoint, Decider BoundBy)> WaypointsOf(MeshSnapshot mesh, Workload local)
     {
-        if (local.Waypoint is { } own) yield return own;
+        if (local.Waypoint is { } own) yield return (own, Decider.Of(local));
         foreach (var (name, _) in local.Services)
         {
             if (mesh.FindService(name) is not { } service) continue;
-            if (service.Waypoint is { } bound) yield return bound;
-            foreach (var weighted in service.WeightedWaypoints) yield return weighted.Destination;
+            if (service.Waypoint is { } bound) yield return (bound, Decider.Of(service));
+            foreach (var weighted in service.WeightedWaypoints) yield return (weighted.Destination, Decider.Of(service));
         }
     }
 
-    private static IEnumerable<SpiffeId> IdentitiesOf(MeshSnapshot mesh, Workload local, GatewayAddress waypoint)
+    private static (MeshService? Service, Workload? Workload) Find(MeshSnapshot mesh, Workload local, GatewayAddress waypoint) => waypoint switch
     {
-        var service = waypoint switch
-        {
-            GatewayAddress.ByHostname byName => mesh.FindService(byName.Name),
-            GatewayAddress.ByAddress byAddress => mesh.FindService(byAddress.Address, local.Namespace),
-            _ => null,
-        };
-        if (service is not null) return [.. service.SubjectAltNames, .. mesh.Endpoints(service).Select(e => e.Workload.Identity)];
-        var workload = waypoint switch
-        {
-            GatewayAddress.ByHostname byName => mesh.FindWorkloadByHostname(byName.Name),
-            GatewayAddress.ByAddress byAddress => mesh.FindWorkload(byAddress.Address),
-            _ => null,
-        };
-        return workload is null ? [] : [workload.Identity];
-    }
+        GatewayAddress.ByHostname byName => mesh.FindService(byName.Name) is { } service ? (service, null) : (null, mesh.FindWorkloadByHostname(byName.Name)),
+        GatewayAddress.ByAddress byAddress => mesh.FindService(byAddress.Address, local.Namespace) is { } service ? (service, null) : (null, mesh.FindWorkload(byAddress.Address)),
+        _ => (null, null),
+    };
+
+    private static ImmutableArray<SpiffeId> IdentitiesOf(MeshSnapshot mesh, MeshService? service, Workload? workload) =>
+        service is not null ? [.. service.SubjectAltNames, .. mesh.Endpoints(service).Select(e => e.Workload.Identity).Distinct()]
+        : workload is not null ? [workload.Identity]
+        : [];
 }

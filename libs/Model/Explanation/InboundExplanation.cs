@@ -1,3 +1,5 @@
+using System.Text.Json.Serialization;
+
 namespace AmbientMesh.Model.Explanation;
 
 /// <summary>What the ztunnel of the destination's node does with a connection that arrives: answer of <c>GET /debug/explain?side=inbound&amp;…</c>.</summary>
@@ -27,6 +29,14 @@ public sealed record InboundExplanation
     /// <summary>Where the application is dialled.</summary>
     public string? Upstream { get; init; }
 
+    /// <summary>The waypoints of the pod and of its services, one of which the client must be; empty when there are none, or when this ztunnel does not ask for that
+    /// (REQUIRE_WAYPOINT). Judged before any policy.</summary>
+    public IReadOnlyList<RequiredWaypoint> RequiredWaypoints { get; init => field = value ?? []; } = [];
+
+    /// <summary>Refused because the client is none of <see cref="RequiredWaypoints"/>: no policy had a say.</summary>
+    [JsonIgnore]
+    public bool MissesItsWaypoint => RequiredWaypoints.Count > 0 && !RequiredWaypoints.Any(w => w.IsPeer);
+
     /// <summary>Every policy that applies to the pod, in the order the verdict looks at them.</summary>
     public IReadOnlyList<PolicyReport> Policies { get; init => field = value ?? []; } = [];
 
@@ -34,6 +44,13 @@ public sealed record InboundExplanation
     public RefusalReport? Refusal { get; init; }
     public IReadOnlyList<HeldResource> Resources { get; init => field = value ?? []; } = [];
 }
+
+/// <summary>A waypoint through which a connection must have come.</summary>
+/// <param name="Waypoint">As the binding names it.</param>
+/// <param name="BoundBy">What is bound to it: <c>Workload shop/web-1</c>, <c>Service shop/web</c>.</param>
+/// <param name="Identities">Who it may prove to be; empty when there is no such waypoint.</param>
+/// <param name="IsPeer">The client is it.</param>
+public sealed record RequiredWaypoint(string Waypoint, string BoundBy, IReadOnlyList<string> Identities, bool IsPeer);
 
 /// <summary>One policy and what it says about a connection.</summary>
 public sealed record PolicyReport

@@ -71,6 +71,24 @@ public sealed class ExplainTests : IAsyncDisposable
         Assert.Contains("To change it: Enrol the client", output, StringComparison.Ordinal);
     }
 
+    [Fact, Scenario("T-33")]
+    public async Task A_client_that_goes_round_a_required_waypoint_is_shown_what_it_misses()
+    {
+        var mesh = Shop.Pod("gateway", "10.0.0.8", "shop", w => w.Backs("wp", ns: "shop")).Service("wp", "10.1.0.8", ns: "shop")
+            .Service("server", "10.1.0.1", ns: "shop", with: s => s.Waypoint = MeshBuilder.Named("wp", "shop"))
+            .Policy("anyone", Wire.Action.Allow, Wire.Scope.Namespace, "shop", rules: new Wire.Rule());
+        await using var world = await WorldAsync(mesh, mesh, requiresWaypoint: true);
+        var (code, output, _) = await world.RunAsync("explain", "--from", "shop/client", "--to", "10.0.0.2:8080");
+        Assert.Equal(ExitCodes.NotFine, code);
+        Assert.Contains("this ztunnel asks for the waypoint (REQUIRE_WAYPOINT): Service shop/server is bound to shop/wp.shop.svc.cluster.local (spiffe://cluster.local/ns/shop/sa/gateway), which the client IS NOT", output, StringComparison.Ordinal);
+        Assert.Contains("REFUSED, policy-not-allowed: traffic must come through the waypoint", output, StringComparison.Ordinal);
+        Assert.Contains("To change it: Connect from an enrolled pod to the address that is bound to the waypoint (Service shop/server)", output, StringComparison.Ordinal);
+        Assert.DoesNotContain("Object: AuthorizationPolicy", output, StringComparison.Ordinal);
+
+        await using var relaxed = await WorldAsync(mesh, mesh);
+        Assert.Contains("ALLOWED", (await relaxed.RunAsync("explain", "--from", "shop/client", "--to", "10.0.0.2:8080")).Output, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_service_without_endpoints_says_why_each_is_out()
     {
@@ -145,7 +163,7 @@ public sealed class ExplainTests : IAsyncDisposable
         Assert.Contains("There is no pod shop/nobody", (await world.RunAsync("explain", "--from", "shop/nobody", "--to", "server:80")).Error, StringComparison.Ordinal);
     }
 
-    private async Task<FakeMesh> WorldAsync(MeshBuilder first, MeshBuilder second, string clientAnnotations = Enabled, bool served = true, string origins = "[]")
+    private async Task<FakeMesh> WorldAsync(MeshBuilder first, MeshBuilder second, string clientAnnotations = Enabled, bool served = true, string origins = "[]", bool requiresWaypoint = false)
     {
         var mesh = await FakeMesh.StartAsync();
         await mesh.NamespaceAsync("shop", "istio.io/dataplane-mode=ambient");
@@ -155,18 +173,18 @@ public sealed class ExplainTests : IAsyncDisposable
         await mesh.PodAsync("shop", "client", "app=client", "node-1", "10.0.0.1", clientAnnotations);
         await mesh.PodAsync("shop", "server", "app=server", "node-2", "10.0.0.2", Enabled);
         mesh.Serve("istiod-1", 8080, path => path.StartsWith("/debug/origins", StringComparison.Ordinal) ? origins : path == "/debug/syncz" ? "[]" : null);
-        mesh.Serve("ztunnel-1", 15000, Page(first, "node-1", served));
-        mesh.Serve("ztunnel-2", 15000, Page(second, "node-2", served));
+        mesh.Serve("ztunnel-1", 15000, Page(first, "node-1", served, requiresWaypoint));
+        mesh.Serve("ztunnel-2", 15000, Page(second, "node-2", served, requiresWaypoint));
         return mesh;
     }
 
-    private Func<string, string?> Page(MeshBuilder mesh, string node, bool served)
+    private Func<string, string?> Page(MeshBuilder mesh, string node, bool served, bool requiresWaypoint = false)
     {
         var clock = TimeProvider.System;
         var registry = new MetricRegistry();
         var svids = new SvidStore((id, _) => throw new SvidUnavailableException($"no authority for {id}"), clock, NullLogger.Instance);
         _owned.Add(svids);
-        var services = new ProxyServices(mesh.Store, svids, new ConnectionReports(new TcpMetrics(registry), new AccessLog(NullLoggerFactory.Instance), clock), new ZtunnelSettings { NodeName = node }, clock, NullLoggerFactory.Instance);
+        var services = new ProxyServices(mesh.Store, svids, new ConnectionReports(new TcpMetrics(registry), new AccessLog(NullLoggerFactory.Instance), clock), new ZtunnelSettings { NodeName = node, RequireWaypoint = requiresWaypoint }, clock, NullLoggerFactory.Instance);
         var page = new ExplainPage(services, () => served ? [(new WorkloadInfo("client", "shop", "client"), true), (new WorkloadInfo("server", "shop", "server"), true)] : [], "test");
         return path => path.Split('?') is ["/debug/explain", var query] && page.Answer(new HttpEndpointRequest("GET", "/debug/explain", query, new Dictionary<string, string>(), default)) is { Status: 200 } answer ? System.Text.Encoding.UTF8.GetString(answer.Body.Span) : null;
     }

@@ -81,6 +81,30 @@ public sealed class ExplainPageTests : IAsyncDisposable
         Assert.Equal(("policy-denied", "PeerAuthentication"), (said.Refusal!.Reason, said.Refusal.DecidedBy!.Kind));
     }
 
+    [Fact, Scenario("T-33")]
+    public void A_required_waypoint_is_a_step_before_the_policies()
+    {
+        var mesh = Shop.Pod("gateway", "10.0.0.8", with: w => w.Backs("wp")).Service("wp", "10.1.0.8").Service("server", "10.1.0.1", with: s => s.Waypoint = MeshBuilder.Named("wp"))
+            .Policy("anyone", Wire.Action.Allow, Wire.Scope.Namespace, rules: new Wire.Rule());
+        const string direct = "pod=default/a&to=10.0.0.2:8080&source=10.0.0.1&identity=spiffe://cluster.local/ns/default/sa/client";
+        var said = Inbound(mesh, direct, requiresWaypoint: true);
+        Assert.Equal(("policy-not-allowed", "Workload default/a"), (said.Refusal!.Reason, $"{said.Refusal.DecidedBy!.Kind} {said.Refusal.DecidedBy.Name}"));
+        var required = Assert.Single(said.RequiredWaypoints);
+        Assert.Equal(("Service default/server", "spiffe://cluster.local/ns/default/sa/gateway", false), (required.BoundBy, Assert.Single(required.Identities), required.IsPeer));
+        Assert.True(said.MissesItsWaypoint);
+        Assert.True(Assert.Single(said.Policies).IsBeyondVerdict);
+        Assert.Contains(said.Resources, r => r.Name == "default/wp.default.svc.cluster.local");
+
+        var through = Inbound(mesh, "pod=default/a&to=10.0.0.2:8080&source=10.0.0.8&identity=spiffe://cluster.local/ns/default/sa/gateway", requiresWaypoint: true);
+        Assert.Null(through.Refusal);
+        Assert.True(Assert.Single(through.RequiredWaypoints).IsPeer);
+        Assert.Empty(Inbound(mesh, "pod=default/gateway&to=10.0.0.8:8080&source=10.0.0.1", requiresWaypoint: true).RequiredWaypoints);
+
+        var relaxed = Inbound(mesh, direct);
+        Assert.Null(relaxed.Refusal);
+        Assert.Empty(relaxed.RequiredWaypoints);
+    }
+
     [Fact]
     public void Nodes_with_the_same_resources_have_the_same_digests_and_with_others_not()
     {
@@ -108,13 +132,13 @@ public sealed class ExplainPageTests : IAsyncDisposable
 
     private OutboundExplanation Outbound(MeshBuilder mesh, string query) => JsonSerializer.Deserialize(Ask(mesh, query).Body.Span, ExplanationJson.Default.OutboundExplanation)!;
 
-    private InboundExplanation Inbound(MeshBuilder mesh, string query) => JsonSerializer.Deserialize(Ask(mesh, "side=inbound&" + query).Body.Span, ExplanationJson.Default.InboundExplanation)!;
+    private InboundExplanation Inbound(MeshBuilder mesh, string query, bool requiresWaypoint = false) => JsonSerializer.Deserialize(Ask(mesh, "side=inbound&" + query, requiresWaypoint).Body.Span, ExplanationJson.Default.InboundExplanation)!;
 
-    private HttpEndpointResponse Ask(MeshBuilder mesh, string query)
+    private HttpEndpointResponse Ask(MeshBuilder mesh, string query, bool requiresWaypoint = false)
     {
         var registry = new MetricRegistry();
         var clock = new FakeTimeProvider();
-        var services = new ProxyServices(mesh.Store, _svids, new ConnectionReports(new TcpMetrics(registry), new AccessLog(NullLoggerFactory.Instance), clock), new ZtunnelSettings(), clock, NullLoggerFactory.Instance);
+        var services = new ProxyServices(mesh.Store, _svids, new ConnectionReports(new TcpMetrics(registry), new AccessLog(NullLoggerFactory.Instance), clock), new ZtunnelSettings { RequireWaypoint = requiresWaypoint }, clock, NullLoggerFactory.Instance);
         return new ExplainPage(services, () => [], "test").Answer(new HttpEndpointRequest("GET", "/debug/explain", query, new Dictionary<string, string>(), default));
     }
 

@@ -18,6 +18,7 @@ public sealed class ExplanationEqualsDecisionTests
 {
     private const int Draws = 24;
     private static readonly ExplainSettings s_settings = ExplainSettings.Of(new ZtunnelSettings());
+    private static readonly ExplainSettings s_strictSettings = ExplainSettings.Of(new ZtunnelSettings { RequireWaypoint = true });
     private static readonly Config s_config = Config.QuickThrowOnFailure.WithMaxTest(60);
 
     [Fact]
@@ -41,33 +42,39 @@ public sealed class ExplanationEqualsDecisionTests
     }));
 
     [Fact]
-    public void Whoever_is_let_in_or_refused_is_explained_so_with_the_same_reason_and_object() => FsCheck.Check.One(s_config, Prop.ForAll<int>(seed =>
+    public void Whoever_is_let_in_or_refused_is_explained_so_with_the_same_reason_and_object() => Arrivals_are_explained(s_settings);
+
+    [Fact, Scenario("T-33")]
+    public void Where_waypoints_are_required_who_is_let_in_is_explained_so_as_well() => Arrivals_are_explained(s_strictSettings);
+
+    private static void Arrivals_are_explained(ExplainSettings settings) => FsCheck.Check.One(s_config, Prop.ForAll<int>(seed =>
     {
         var world = new RandomMesh(seed);
         foreach (var local in world.Pods.Where(p => !p.Addresses.IsEmpty))
             foreach (var client in world.Pods.Where(p => !p.Addresses.IsEmpty))
                 foreach (var destination in world.Destinations().Where(d => d.Port != 15001))
                 {
-                    var tunnel = InboundExplainer.Hbone(world.Mesh, local, local.Addresses[0], HboneAuthority.Of(destination), client.Identity, client.Addresses[0], s_settings);
-                    Assert.Equal(Tunnelled(world.Mesh, local, destination, client), RefusalOf(tunnel));
-                    var plain = InboundExplainer.Plaintext(world.Mesh, local, destination, client.Addresses[0], s_settings);
-                    Assert.Equal(Plain(world.Mesh, local, destination, client), RefusalOf(plain));
+                    var tunnel = InboundExplainer.Hbone(world.Mesh, local, local.Addresses[0], HboneAuthority.Of(destination), client.Identity, client.Addresses[0], settings);
+                    Assert.Equal(Tunnelled(world.Mesh, local, destination, client, settings), RefusalOf(tunnel));
+                    var plain = InboundExplainer.Plaintext(world.Mesh, local, destination, client.Addresses[0], settings);
+                    Assert.Equal(Plain(world.Mesh, local, destination, client, settings), RefusalOf(plain));
                 }
     }));
 
-    /// <summary>What the HBONE server does with a request: the authority first, then policy.</summary>
-    private static string? Tunnelled(MeshSnapshot mesh, Workload local, IPEndPoint asked, Workload client) => InboundAdmission.Decide(mesh, local, local.Addresses[0], HboneAuthority.Of(asked), s_settings.Inbound) switch
+    /// <summary>What the HBONE server does with a request: the authority first, then whether it came from the waypoint, then policy.</summary>
+    private static string? Tunnelled(MeshSnapshot mesh, Workload local, IPEndPoint asked, Workload client, ExplainSettings settings) => InboundAdmission.Decide(mesh, local, local.Addresses[0], HboneAuthority.Of(asked), settings.Inbound) switch
     {
         InboundDecision.Rejected rejected => TextOf(rejected.Reason),
-        InboundDecision.Admitted admitted => Policy(mesh, local, admitted.Facts(client.Identity, client.Addresses[0])),
+        InboundDecision.Admitted admitted => Policy(mesh, local, admitted.Facts(client.Identity, client.Addresses[0]), settings),
         _ => "neither",
     };
 
-    private static string? Plain(MeshSnapshot mesh, Workload local, IPEndPoint asked, Workload client) =>
-        PlaintextAdmission.Decide(asked) is { } refused ? TextOf(refused) : Policy(mesh, local, new ConnectionFacts(null, client.Addresses[0], asked));
+    private static string? Plain(MeshSnapshot mesh, Workload local, IPEndPoint asked, Workload client, ExplainSettings settings) =>
+        PlaintextAdmission.Decide(asked) is { } refused ? TextOf(refused) : Policy(mesh, local, new ConnectionFacts(null, client.Addresses[0], asked), settings);
 
-    private static string? Policy(MeshSnapshot mesh, Workload local, ConnectionFacts facts)
+    private static string? Policy(MeshSnapshot mesh, Workload local, ConnectionFacts facts, ExplainSettings settings)
     {
+        if (settings.RequiresWaypoint && WaypointRequirement.Problem(mesh, local, facts.Peer) is { } bypassed) return TextOf(bypassed);
         var policies = Authorizer.PoliciesOf(mesh, local);
         var verdict = Authorizer.Decide(mesh, local, facts);
         return verdict is AuthorizationVerdict.Allowed ? null : TextOf(CloseReason.Policy(verdict, PolicyDecider.Of(policies, verdict, facts)));
