@@ -19,6 +19,8 @@ internal static class Advice
             $"Enrol the client: label its namespace istio.io/dataplane-mode=ambient, then it arrives with mutual TLS. Or let plaintext in: mode PERMISSIVE in {outcome.DecidedBy}.",
         Reason.PolicyDenied => $"Change or delete {outcome.DecidedBy}, or connect in a way that its rule does not match.",
         Reason.PolicyNotAllowed when inbound is { MissesItsWaypoint: true } => ThroughWaypoint(inbound),
+        Reason.PolicyNotAllowed when outcome.DecidedBy is { Kind: "Gateway" } waypoint =>
+            $"Come through the waypoint {waypoint.Name}: connect from an enrolled pod to what is bound to it; or add an ALLOW policy for the client. The control plane allows the waypoint by itself (PILOT_AUTO_ALLOW_WAYPOINT_POLICY).",
         Reason.PolicyNotAllowed when inbound is { Peer: null } => $"Allow policies ask for an identity and a plain connection has none: enrol the client, or add a rule without a source identity to {outcome.DecidedBy}.",
         Reason.PolicyNotAllowed => $"Add a rule that matches principal {inbound?.Peer?.Replace(SpiffeId.Scheme, "", StringComparison.Ordinal)} and port {PortOf(inbound?.Destination)} to {outcome.DecidedBy}, or a further ALLOW policy for the pod.",
         Reason.NoHealthyUpstream => Endpoints(path),

@@ -207,6 +207,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             SystemNamespace = settings.SystemNamespace,
             RootNamespace = configuration.RootNamespace ?? settings.SystemNamespace,
             SendsDryRunPolicies = settings.SendsDryRunPolicies,
+            AllowsFromWaypoints = settings.AllowsFromWaypoints,
         };
     }
 

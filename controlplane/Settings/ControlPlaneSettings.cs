@@ -45,6 +45,9 @@ public sealed record ControlPlaneSettings
     /// <summary>AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: send policies annotated as dry run, for ztunnel to judge and log.</summary>
     public bool SendsDryRunPolicies { get; init; }
 
+    /// <summary>PILOT_AUTO_ALLOW_WAYPOINT_POLICY: give workloads behind a waypoint a policy that allows the waypoint's identity; whoever else may come then needs an ALLOW policy of its own.</summary>
+    public bool AllowsFromWaypoints { get; init; }
+
     /// <summary>AMBIENT_ENABLE_STATUS: say on objects what became of them.</summary>
     public bool WritesStatus { get; init; } = true;
     /// <summary>PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS: take the taint <c>cni.istio.io/not-ready</c> off nodes whose CNI agent is ready.</summary>

@@ -24,6 +24,7 @@ public sealed class MeshCollections
     private readonly Index<ObjectKey, ObjectKey, EndpointSlice> _handMadeSlicesByPod;
     private readonly DerivedCollection<ObjectKey, ServiceEntry, string, MeshAddress> _entryEndpoints;
     private readonly DerivedCollection<ObjectKey, WorkloadEntry, string, MeshAddress> _entryWorkloads;
+    private readonly WaypointAllowance? _allowance;
 
     public MeshCollections(CollectionGraph graph, MeshScope scope)
     {
@@ -47,6 +48,10 @@ public sealed class MeshCollections
         _servicesBySelector = all.IndexBy("by selector", SelectorTerm.Of);
         var handMadeSlices = EndpointSlices.Map("hand-made slices", slice => slice.Key, OfSelectorless, SameVersion<EndpointSlice>.Instance);
         _handMadeSlicesByPod = handMadeSlices.IndexBy("by pod", EndpointSliceTranslation.PodsOf);
+
+        if (scope.AllowsFromWaypoints)
+            _allowance = new WaypointAllowance(scope, Waypoints.All, Pods, all.MapMany("service waypoints", (ServiceWaypoints s) => s.Service, WaypointsOf));
+        Authorizations = _allowance is null ? Policies.Authorizations : new UnionCollection<string, Authorization>(graph, "all authorizations", [Policies.Authorizations, _allowance.Authorizations]);
 
         PodWorkloads = Pods.MapMany("pod workloads", (MeshAddress a) => a.Name, OfPod);
         EndpointWorkloads = EndpointSlices.MapMany("endpoint workloads", (MeshAddress a) => a.Name, OfSlice);
@@ -83,15 +88,18 @@ public sealed class MeshCollections
     public Collection<string, MeshAddress> Addresses { get; }
 
     /// <summary>Everything of type <c>istio.security.Authorization</c>, by <c>namespace/name</c>.</summary>
-    public Collection<string, Authorization> Authorizations => Policies.Authorizations;
+    public Collection<string, Authorization> Authorizations { get; }
 
     /// <summary>The objects that made a resource of either type, in the versions that are in force; empty when there is no such resource.</summary>
     public IEnumerable<(string TypeUrl, ObjectOrigin Origin)> OriginsOf(string name)
     {
         var address = PodWorkloads.Find(name) ?? EndpointWorkloads.Find(name) ?? _entryWorkloads.Find(name) ?? _entryEndpoints.Find(name);
         var origins = address?.Origins ?? (Entries.OriginOf(name) is { } entry ? [entry] : [.. _servicesByName.Lookup(name).Select(s => TranslatedServices.Find(s.Key)!.Origin)]);
-        return origins.Select(origin => (TypeUrls.Address, origin)).Concat(Policies.OriginsOf(name).Select(origin => (TypeUrls.Authorization, origin)));
+        return origins.Select(origin => (TypeUrls.Address, origin)).Concat(OriginsOfPolicy(name).Select(origin => (TypeUrls.Authorization, origin)));
     }
+
+    private IReadOnlyList<ObjectOrigin> OriginsOfPolicy(string name) =>
+        _allowance?.GatewayOf(name) is { } gateway && Waypoints.Gateways.Find(gateway) is { } waypoint ? [ObjectOrigin.Of(waypoint)] : Policies.OriginsOf(name);
 
     private static SourceCollection<ObjectKey, T> Source<T>(CollectionGraph graph) where T : KubernetesObject, IResource<T> =>
         new(graph, T.Type.Plural, SameVersion<T>.Instance);
@@ -103,9 +111,7 @@ public sealed class MeshCollections
 
     private MeshAddress OfService(FetchContext context, TranslatedService service)
     {
-        var isPrivate = service.Message.Visibility == Protocol.Wds.Service.Types.Visibility.Namespace;
-        var metadata = service.IsEntry ? context.Get(Entries.ServiceEntries, service.Key)?.Metadata : context.Get(Services, service.Key)?.Metadata;
-        var choice = metadata is null ? WaypointChoice.None.Instance : Waypoints.ForService(context, metadata, isPrivate);
+        var choice = ChoiceFor(context, service, out var metadata);
         var isCanonical = !service.IsEntry || Entries.IsCanonical(context, service);
         if (choice is not WaypointChoice.Bound && isCanonical == service.Message.Canonical) return MeshAddress.Of(service.Message, service.Origin);
         var message = service.Message.Clone();
@@ -113,6 +119,16 @@ public sealed class MeshCollections
         if (metadata is not null) Waypoints.Bind(context, message, choice, WaypointLabels.Of(metadata.Labels, metadata.Annotations));
         return MeshAddress.Of(message, service.Origin);
     }
+
+    private WaypointChoice ChoiceFor(FetchContext context, TranslatedService service, out ObjectMeta? metadata)
+    {
+        var isPrivate = service.Message.Visibility == Protocol.Wds.Service.Types.Visibility.Namespace;
+        metadata = service.IsEntry ? context.Get(Entries.ServiceEntries, service.Key)?.Metadata : context.Get(Services, service.Key)?.Metadata;
+        return metadata is null ? WaypointChoice.None.Instance : Waypoints.ForService(context, metadata, isPrivate);
+    }
+
+    private IEnumerable<ServiceWaypoints> WaypointsOf(FetchContext context, TranslatedService service) =>
+        ChoiceFor(context, service, out _) is WaypointChoice.Bound bound ? [new ServiceWaypoints(service.ResourceName, bound.Waypoint.Key, bound.Canary?.Waypoint.Key)] : [];
 
     private IEnumerable<MeshAddress> OfPod(FetchContext context, Pod pod)
     {
@@ -137,7 +153,7 @@ public sealed class MeshCollections
         foreach (var workload in WorkloadEntryTranslation.OfEndpoints(_scope, Network(context), entry, Entries.OwnedBy(context, entry.Key)))
         {
             workload.AuthorizationPolicies.Add(Policies.NamedBy(context, entry.Namespace, entry.Metadata.Labels));
-            if (!ServiceEntryTranslation.ResolvesItsHosts(entry)) Waypoints.BindWorkload(context, workload, entry.Metadata.Labels);
+            Bind(context, workload, entry.Metadata.Labels, isBound: !ServiceEntryTranslation.ResolvesItsHosts(entry));
             yield return MeshAddress.Of(workload, origin);
         }
     }
@@ -145,8 +161,15 @@ public sealed class MeshCollections
     private MeshAddress Finished(FetchContext context, Protocol.Wds.Workload workload, IReadOnlyDictionary<string, string> labels, ObjectOrigin origin)
     {
         workload.AuthorizationPolicies.Add(Policies.NamedBy(context, workload.Namespace, labels));
-        Waypoints.BindWorkload(context, workload, labels);
+        Bind(context, workload, labels, isBound: true);
         return MeshAddress.Of(workload, origin);
+    }
+
+    /// <param name="isBound">The workload may have a waypoint of its own, beside those of its services.</param>
+    private void Bind(FetchContext context, Protocol.Wds.Workload workload, IReadOnlyDictionary<string, string> labels, bool isBound)
+    {
+        var own = isBound ? Waypoints.BindWorkload(context, workload, labels) : null;
+        if (_allowance is not null) workload.AuthorizationPolicies.Add(_allowance.NamedBy(context, workload, own));
     }
 
     // Each service is indexed under one term of its selector, which a selected workload must carry: so looking under the workload's own labels finds them all.

@@ -23,6 +23,9 @@ public sealed record MeshScope
     /// <summary>Ztunnels are sent policies marked as dry run.</summary>
     public bool SendsDryRunPolicies { get; init; }
 
+    /// <summary>Workloads behind a waypoint allow its identity, and so no other's unless an ALLOW policy says so.</summary>
+    public bool AllowsFromWaypoints { get; init; }
+
     /// <summary>The trust domain as a workload carries it: empty for the default (reference 4.8).</summary>
     public string WireTrustDomain => TrustDomain == DefaultTrustDomain ? "" : TrustDomain;
 

@@ -8,13 +8,16 @@ public sealed record Decider(string Kind, string Name, string? Detail = null)
 {
     private const string ConvertedPeerAuthentication = "converted_peer_authentication_";
     private const string StaticStrict = "istio_converted_static_strict";
+    private const string AllowedWaypoint = "istio_allow_waypoint_";
 
-    /// <summary>The user's object behind a policy of the wire; the control plane writes those of PeerAuthentications under names no object can have.</summary>
+    /// <summary>The user's object behind a policy of the wire; the control plane writes those of PeerAuthentications and waypoints under names no object can have.</summary>
     /// <param name="rule">Index of the rule that matched; null when none did.</param>
     public static Decider Of(PolicyName policy, int? rule = null)
     {
         var detail = rule is { } index ? $"rule {index}" : null;
         if (policy.Name == StaticStrict) return new Decider("PeerAuthentication", policy.Namespace, "mode STRICT");
+        if (policy.Name.StartsWith(AllowedWaypoint, StringComparison.Ordinal) && policy.Name[AllowedWaypoint.Length..].Split('_') is [var ns, var gateway])
+            return new Decider("Gateway", $"{ns}/{gateway}", "allowed as waypoint");
         return policy.Name.StartsWith(ConvertedPeerAuthentication, StringComparison.Ordinal)
             ? new Decider("PeerAuthentication", $"{policy.Namespace}/{policy.Name[ConvertedPeerAuthentication.Length..]}", detail)
             : new Decider("AuthorizationPolicy", policy.ToString(), detail);

@@ -8,7 +8,8 @@ namespace AmbientMesh.ControlPlane.Translation.Waypoints;
 /// <remarks>Belongs to the thread of its graph.</remarks>
 public sealed class WaypointCollections
 {
-    private const string GatewayNameLabel = "gateway.networking.k8s.io/gateway-name";
+    /// <summary>On the pods of a Gateway: its name.</summary>
+    internal const string GatewayNameLabel = "gateway.networking.k8s.io/gateway-name";
 
     private readonly Collection<ObjectKey, Namespace> _namespaces;
     private readonly DerivedCollection<ObjectKey, Namespace, ObjectKey, NamespaceFacts> _facts;
@@ -26,6 +27,9 @@ public sealed class WaypointCollections
 
     public SourceCollection<ObjectKey, GatewayClass> GatewayClasses { get; }
     public SourceCollection<ObjectKey, Gateway> Gateways { get; }
+
+    /// <summary>Gateways that can be referred to.</summary>
+    internal Collection<ObjectKey, Waypoint> All => _waypoints;
 
     /// <summary>What a namespace says for the objects in it.</summary>
     internal NamespaceFacts FactsOf(FetchContext context, string ns) => context.Get(_facts, new ObjectKey("", ns)) ?? NamespaceFacts.None;
@@ -50,14 +54,17 @@ public sealed class WaypointCollections
     }
 
     /// <summary>Sets the waypoint fields of a workload's message: a waypoint's own pod gets the way in that its Gateway asks for, all others what they are bound to.</summary>
-    internal void BindWorkload(FetchContext context, Wds.Workload workload, IReadOnlyDictionary<string, string> labels)
+    /// <returns>The waypoint it is bound to, or null.</returns>
+    internal Waypoint? BindWorkload(FetchContext context, Wds.Workload workload, IReadOnlyDictionary<string, string> labels)
     {
         if (InstanceOf(context, workload.Namespace, labels) is { } waypoint)
         {
             if (waypoint.Binding is { } tunnel) workload.ApplicationTunnel = tunnel.Clone();
-            return;
+            return null;
         }
-        if (ForWorkload(context, workload.Namespace, labels) is WaypointChoice.Bound bound) workload.Waypoint = bound.Waypoint.Address.Clone();
+        if (ForWorkload(context, workload.Namespace, labels) is not WaypointChoice.Bound bound) return null;
+        workload.Waypoint = bound.Waypoint.Address.Clone();
+        return bound.Waypoint;
     }
 
     internal WaypointChoice ForWorkload(FetchContext context, string ns, IReadOnlyDictionary<string, string> labels) =>

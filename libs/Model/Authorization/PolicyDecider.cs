@@ -24,6 +24,8 @@ public static class PolicyDecider
 
     private static Decider NoneOf(AuthorizationPolicy[] allowing)
     {
+        // A single one may stand for another kind of object.
+        if (allowing is [var only]) return Decider.Of(only.Key);
         var names = string.Join(",", allowing.Take(NamedPolicies).Select(policy => policy.Key.ToString()));
         return new Decider("AuthorizationPolicy", names, allowing.Length > NamedPolicies ? $"and {allowing.Length - NamedPolicies} more" : null);
     }
