@@ -37,6 +37,8 @@ public sealed record EffectivePolicies(ImmutableArray<AuthorizationPolicy> Enfor
     // Made by the first verdict. Two threads may both make one; they are the same.
     private PolicyIndex? _denying;
     private PolicyIndex? _allowing;
+    private Dictionary<PolicyName, AuthorizationPolicy>? _byName;
+    private Decider? _noneAllowing;
 
     /// <summary>The first of <see cref="Enforced"/>, shared by all workloads of a namespace with their index; null when there is none to share.</summary>
     internal EffectivePolicies? Shared { get; init; }
@@ -45,7 +47,16 @@ public sealed record EffectivePolicies(ImmutableArray<AuthorizationPolicy> Enfor
     internal AuthorizationPolicy? FirstDenying(in ConnectionFacts facts) => Shared?.FirstDenying(facts) ?? (_denying ??= IndexOf(PolicyAction.Deny)).First(facts);
     internal AuthorizationPolicy? FirstAllowing(in ConnectionFacts facts) => Shared?.FirstAllowing(facts) ?? (_allowing ??= IndexOf(PolicyAction.Allow)).First(facts);
 
-    private PolicyIndex IndexOf(PolicyAction action) => PolicyIndex.Of(Enforced.Skip(Shared?.Enforced.Length ?? 0).Where(p => p.Action == action));
+    /// <summary>An enforced policy by its name; null when there is none.</summary>
+    internal AuthorizationPolicy? Find(PolicyName name) => Shared?.Find(name) ?? (_byName ??= Own.DistinctBy(p => p.Key).ToDictionary(p => p.Key)).GetValueOrDefault(name);
+
+    /// <summary>What is named where ALLOW policies apply and none matches.</summary>
+    internal Decider NoneAllowing => _noneAllowing ??= PolicyDecider.NoneOf(Enforced);
+
+    private PolicyIndex IndexOf(PolicyAction action) => PolicyIndex.Of(Own.Where(p => p.Action == action));
+
+    /// <summary>What is not in <see cref="Shared"/>.</summary>
+    private IEnumerable<AuthorizationPolicy> Own => Enforced.Skip(Shared?.Enforced.Length ?? 0);
 }
 
 /// <summary>A policy the verdict looked at.</summary>

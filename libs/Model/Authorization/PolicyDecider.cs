@@ -11,19 +11,17 @@ public static class PolicyDecider
     {
         AuthorizationVerdict.DeniedBy { Unreadable: not null } denied => Decider.Of(denied.Policy) with { Detail = "unreadable" },
         AuthorizationVerdict.DeniedBy denied => Decider.Of(denied.Policy, RuleOf(policies, denied.Policy, facts)),
-        AuthorizationVerdict.NotAllowed => NoneOf([.. policies.Enforced.Where(policy => policy.Action == PolicyAction.Allow)]),
+        AuthorizationVerdict.NotAllowed => policies.NoneAllowing,
         _ => null,
     };
 
-    private static int? RuleOf(EffectivePolicies policies, PolicyName name, in ConnectionFacts facts)
-    {
-        foreach (var policy in policies.Enforced)
-            if (policy.Key == name && policy.MatchingRule(facts) is >= 0 and var rule) return rule;
-        return null;
-    }
+    private static int? RuleOf(EffectivePolicies policies, PolicyName name, in ConnectionFacts facts) =>
+        policies.Find(name)?.MatchingRule(facts) is >= 0 and var rule ? rule : null;
 
-    private static Decider NoneOf(AuthorizationPolicy[] allowing)
+    /// <summary>The ALLOW policies, where none of them matches.</summary>
+    internal static Decider NoneOf(IEnumerable<AuthorizationPolicy> policies)
     {
+        var allowing = policies.Where(policy => policy.Action == PolicyAction.Allow).ToArray();
         // A single one may stand for another kind of object.
         if (allowing is [var only]) return Decider.Of(only.Key);
         var names = string.Join(",", allowing.Take(NamedPolicies).Select(policy => policy.Key.ToString()));
