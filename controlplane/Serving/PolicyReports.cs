@@ -30,6 +30,6 @@ public sealed class PolicyReports
     }
 
     private void Log(PolicyReport report) => _log.Log(
-        report.Verdict == PolicyVerdict.Enforced ? LogLevel.Information : LogLevel.Warning,
+        report.Verdict.Outcome == PolicyVerdict.Enforced.Outcome ? LogLevel.Information : LogLevel.Warning,
         "{Kind} {Object}: {Reason}: {Message}", report.Type.Kind, report.Key, report.Verdict.Reason, report.Verdict.Message);
 }

@@ -34,7 +34,6 @@ public sealed class MeshCollections
         Services = Source<Service>(graph);
         EndpointSlices = Source<EndpointSlice>(graph);
         Pods = Source<Pod>(graph);
-        Policies = new PolicyCollections(graph, scope);
 
         _networks = Namespaces.Map("networks", ns => ns.Key, (_, ns) => ns.Name == scope.SystemNamespace ? ClusterNetwork.Of(ns) : null);
         _localities = Nodes.Map("localities", node => node.Key, (_, node) => NodeLocality.Of(node));
@@ -43,6 +42,7 @@ public sealed class MeshCollections
             "translated services", service => service.Key, (context, service) => ServiceTranslation.Translate(scope, Network(context), service, Waypoints.FactsOf(context, service.Namespace).Distribution));
         _servicesByName = TranslatedServices.IndexBy("by resource name", service => new[] { service.ResourceName });
         Entries = new EntryCollections(graph, scope, Namespaces, TranslatedServices, Waypoints, Network);
+        Policies = new PolicyCollections(graph, scope, new WaypointPolicyJudgement(scope, Services, Entries, Waypoints));
         var kubernetes = TranslatedServices.MapMany("services by name", (TranslatedService s) => s.ResourceName, (_, service) => [service]);
         var all = new UnionCollection<string, TranslatedService>(graph, "all services", [kubernetes, Entries.Winners]);
         _servicesBySelector = all.IndexBy("by selector", SelectorTerm.Of);

@@ -58,7 +58,8 @@ public sealed class PolicyTests(ClusterFixture cluster)
         await shop.ApplyAsync(Authorization("at-waypoint", "{targetRefs: [{kind: Service, name: server}], rules: [{}]}"));
         await shop.ApplyAsync(Authorization("http", "{rules: [{to: [{operation: {methods: [GET]}}]}]}"));
 
-        Assert.Equal("False", await EnforcedAsync(shop, "authorizationpolicy/at-waypoint"));
+        Assert.Equal("False", await EnforcedAsync(shop, "authorizationpolicy/at-waypoint", "WaypointAccepted"));
+        Assert.Equal("AncestorNotBound", await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted"));
         Assert.Equal("True", await EnforcedAsync(shop, "authorizationpolicy/http"));
         Assert.Contains("methods", await ConditionAsync(shop, "authorizationpolicy/http", "message"), StringComparison.Ordinal);
     }
@@ -77,14 +78,14 @@ public sealed class PolicyTests(ClusterFixture cluster)
         while ((await from.InClientAsync("get", to.ServerUrl("policy"))).Succeeded != expected) await timer.WaitForNextTickAsync(Patience.Token);
     }
 
-    private async Task<string> EnforcedAsync(TestNamespace shop, string policy)
+    private async Task<string> EnforcedAsync(TestNamespace shop, string policy, string type = "ZtunnelAccepted")
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
         string status;
-        while ((status = await ConditionAsync(shop, policy, "status")).Length == 0) await timer.WaitForNextTickAsync(Patience.Token);
+        while ((status = await ConditionAsync(shop, policy, "status", type)).Length == 0) await timer.WaitForNextTickAsync(Patience.Token);
         return status;
     }
 
-    private async Task<string> ConditionAsync(TestNamespace shop, string policy, string field) =>
-        (await cluster.Run.MustKubectlAsync(Patience.Token, "get", "-n", shop.Name, policy, "-o", $"jsonpath={{.status.conditions[?(@.type==\"ZtunnelAccepted\")].{field}}}")).Trim();
+    private async Task<string> ConditionAsync(TestNamespace shop, string policy, string field, string type = "ZtunnelAccepted") =>
+        (await cluster.Run.MustKubectlAsync(Patience.Token, "get", "-n", shop.Name, policy, "-o", $"jsonpath={{.status.conditions[?(@.type==\"{type}\")].{field}}}")).Trim();
 }

@@ -55,10 +55,12 @@ internal static class AuthorizationTranslation
         return new TranslatedPolicy(key, message, selector, PolicyVerdict.Of(notes), origin);
     }
 
+    // Who enforces it instead, if anyone, depends on other objects: WaypointPolicyJudgement.
+    private static PolicyVerdict NotZtunnels { get; } = PolicyVerdict.AtWaypoint(isAccepted: false, "TargetsWaypoint", "Attached to objects: not ztunnel's to enforce.");
+
     private static PolicyVerdict? WhyNotSent(MeshScope scope, JsonObject policy, JsonObject spec)
     {
-        if (spec["targetRef"] is not null || spec["targetRefs"] is not (null or JsonArray { Count: 0 }))
-            return PolicyVerdict.NotSent("TargetsWaypoint", "Policies with targetRefs are for waypoints, and this control plane serves none: nobody enforces this policy.");
+        if (PolicyTarget.IsGivenIn(spec)) return NotZtunnels;
         if (ActionOf(spec) is ("AUDIT" or "CUSTOM") and var action)
             return PolicyVerdict.NotSent("UnsupportedValue", $"ztunnel has no action {action}: the policy is not enforced.");
         if (PolicyObject.IsDryRun(policy) && !scope.SendsDryRunPolicies)

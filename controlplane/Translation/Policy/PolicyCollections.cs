@@ -11,15 +11,17 @@ namespace AmbientMesh.ControlPlane.Translation.Policy;
 public sealed class PolicyCollections
 {
     private readonly MeshScope _scope;
+    private readonly WaypointPolicyJudgement _atWaypoints;
     private readonly DerivedCollection<ObjectKey, JsonObject, ObjectKey, PeerAuthenticationRule> _peerRules;
     private readonly DerivedCollection<ObjectKey, JsonObject, ObjectKey, TranslatedPolicy> _policies;
     private readonly Index<PolicyTerm, ObjectKey, TranslatedPolicy> _policiesByTerm;
     private readonly Index<PolicyTerm, ObjectKey, PeerAuthenticationRule> _peerRulesByTerm;
     private readonly Index<string, ObjectKey, PeerAuthenticationRule> _wideByNamespace;
 
-    internal PolicyCollections(CollectionGraph graph, MeshScope scope)
+    /// <param name="atWaypoints">Judges policies that are attached to objects.</param>
+    internal PolicyCollections(CollectionGraph graph, MeshScope scope, WaypointPolicyJudgement atWaypoints)
     {
-        _scope = scope;
+        (_scope, _atWaypoints) = (scope, atWaypoints);
         AuthorizationPolicies = new(graph, PolicyKinds.AuthorizationPolicy.Plural, SamePolicyVersion.Instance);
         PeerAuthentications = new(graph, PolicyKinds.PeerAuthentication.Plural, SamePolicyVersion.Instance);
 
@@ -99,7 +101,8 @@ public sealed class PolicyCollections
     {
         try
         {
-            return PolicyReport.Of(PolicyKinds.AuthorizationPolicy, policy, AuthorizationTranslation.Translate(_scope, policy).Verdict);
+            var translated = AuthorizationTranslation.Translate(_scope, policy);
+            return PolicyReport.Of(PolicyKinds.AuthorizationPolicy, policy, translated.Verdict.ConditionType == PolicyVerdict.AtWaypointType ? _atWaypoints.Judge(context, policy) : translated.Verdict);
         }
         catch (FormatException problem)
         {

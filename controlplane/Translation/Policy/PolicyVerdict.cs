@@ -1,17 +1,25 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.Kubernetes;
 
 namespace AmbientMesh.ControlPlane.Translation.Policy;
 
 /// <summary>What became of a policy object, as its status condition <see cref="ConditionType"/> says it.</summary>
-/// <param name="IsSent">Ztunnels enforce it, at least in part.</param>
+/// <param name="IsAccepted">Whoever is to enforce it can, at least in part.</param>
 /// <param name="Reason">One CamelCase word.</param>
 /// <param name="Message">For whoever wrote the object.</param>
-public sealed record PolicyVerdict(bool IsSent, string Reason, string Message)
+public sealed record PolicyVerdict(bool IsAccepted, string Reason, string Message)
 {
-    public const string ConditionType = "ZtunnelAccepted";
+    /// <summary>Of policies that are ztunnel's to enforce.</summary>
+    public const string AtZtunnelType = "ZtunnelAccepted";
+
+    /// <summary>Of policies attached to objects, which are a waypoint's.</summary>
+    public const string AtWaypointType = "WaypointAccepted";
 
     public static PolicyVerdict Enforced { get; } = new(true, "Accepted", "Enforced by ztunnel.");
+
+    /// <summary>Type of the condition.</summary>
+    public string ConditionType { get; private init; } = AtZtunnelType;
 
     /// <summary>Sent, but not all of it as written; the notes say what became of the rest.</summary>
     public static PolicyVerdict Of(IReadOnlyCollection<string> notes) =>
@@ -19,36 +27,38 @@ public sealed record PolicyVerdict(bool IsSent, string Reason, string Message)
 
     public static PolicyVerdict NotSent(string reason, string message) => new(false, reason, message);
 
+    /// <summary>Not ztunnel's: accepted when a waypoint is bound to it.</summary>
+    public static PolicyVerdict AtWaypoint(bool isAccepted, string reason, string message) => new(isAccepted, reason, message) { ConditionType = AtWaypointType };
+
     /// <summary>Closed set for metrics: <c>accepted</c>, <c>partial</c> or <c>refused</c>.</summary>
-    public string Outcome => !IsSent ? "refused" : Reason == Enforced.Reason ? "accepted" : "partial";
+    public string Outcome => !IsAccepted ? "refused" : Reason == Enforced.Reason ? "accepted" : "partial";
 }
 
 /// <summary>A verdict on one version of an object, and what the object's status says so far.</summary>
 /// <param name="Generation">Of the object's spec.</param>
-/// <param name="Present">The condition the object carries, or null.</param>
-public sealed record PolicyReport(ResourceType Type, ObjectKey Key, long Generation, PolicyVerdict Verdict, PresentCondition? Present)
+/// <param name="AtZtunnel">The condition of that type the object carries, or null.</param>
+/// <param name="AtWaypoint">The condition of that type, which AuthorizationPolicies may carry; or null.</param>
+public sealed record PolicyReport(ResourceType Type, ObjectKey Key, long Generation, PolicyVerdict Verdict, StatusCondition? AtZtunnel, StatusCondition? AtWaypoint)
 {
-    /// <summary>Under which the condition is written (l7 reference 3.5).</summary>
-    private const string Manager = "istio-ambient-ztunnel-policy";
+    // Under which the conditions are written (l7 reference 3.5).
+    private const string ZtunnelManager = "istio-ambient-ztunnel-policy";
+    private const string WaypointManager = "istio-ambient-waypoint-policy";
 
-    /// <summary>The verdict as the object is to say it.</summary>
+    /// <summary>The verdict as the object is to say it; a condition of the other type, from before it was attached or detached, is taken back.</summary>
     public StatusReport ToStatus() => new(
-        Type, Key, Generation, Manager,
-        [new StatusCondition(PolicyVerdict.ConditionType, Verdict.IsSent ? "True" : "False", Verdict.Reason, Verdict.Message, Generation)],
-        Present is { } present ? [new StatusCondition(PolicyVerdict.ConditionType, present.Status, present.Reason, present.Message, present.ObservedGeneration)] : []);
+        Type, Key, Generation, Verdict.ConditionType == PolicyVerdict.AtWaypointType ? WaypointManager : ZtunnelManager,
+        [new StatusCondition(Verdict.ConditionType, Verdict.IsAccepted ? "True" : "False", Verdict.Reason, Verdict.Message, Generation)],
+        [.. new[] { AtWaypoint, AtZtunnel }.OfType<StatusCondition>()]);
 
-    public static PolicyReport Of(ResourceType type, JsonObject policy, PolicyVerdict verdict) =>
-        new(type, GenericObjects.KeyOf(policy), PolicyObject.GenerationOf(policy), verdict, PresentCondition.Of(policy));
-}
+    public static PolicyReport Of(ResourceType type, JsonObject policy, PolicyVerdict verdict) => new(
+        type, GenericObjects.KeyOf(policy), PolicyObject.GenerationOf(policy), verdict,
+        ConditionOn(policy, PolicyVerdict.AtZtunnelType), type == PolicyKinds.AuthorizationPolicy ? ConditionOn(policy, PolicyVerdict.AtWaypointType) : null);
 
-/// <summary>The condition <see cref="PolicyVerdict.ConditionType"/> as an object carries it.</summary>
-public sealed record PresentCondition(string Status, string Reason, string Message, long ObservedGeneration)
-{
-    public static PresentCondition? Of(JsonObject policy)
+    private static StatusCondition? ConditionOn(JsonObject policy, string type)
     {
         var conditions = (policy["status"] as JsonObject)?["conditions"] as JsonArray;
-        var own = conditions?.OfType<JsonObject>().FirstOrDefault(c => PolicyObject.TextOf(c["type"]) == PolicyVerdict.ConditionType);
-        return own is null ? null : new PresentCondition(
-            PolicyObject.TextOf(own["status"]) ?? "", PolicyObject.TextOf(own["reason"]) ?? "", PolicyObject.TextOf(own["message"]) ?? "", PolicyObject.NumberOf(own["observedGeneration"]));
+        var found = conditions?.OfType<JsonObject>().FirstOrDefault(c => PolicyObject.TextOf(c["type"]) == type);
+        return found is null ? null : new StatusCondition(
+            type, PolicyObject.TextOf(found["status"]) ?? "", PolicyObject.TextOf(found["reason"]) ?? "", PolicyObject.TextOf(found["message"]) ?? "", PolicyObject.NumberOf(found["observedGeneration"]));
     }
 }

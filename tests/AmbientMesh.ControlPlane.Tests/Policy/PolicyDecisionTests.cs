@@ -112,10 +112,10 @@ public class PolicyDecisionTests
     {
         var world = World(All(Peer("a-newer", "{mtls: {mode: PERMISSIVE}}", "shop", created: 2), Peer("b-older", "{mtls: {mode: STRICT}}", "shop", created: 1)));
         Assert.False(world.Allows("shop", "web", null));
-        Assert.Equal((false, "Overruled"), (world.VerdictOn("shop", "a-newer").IsSent, world.VerdictOn("shop", "a-newer").Reason));
+        Assert.Equal((false, "Overruled"), (world.VerdictOn("shop", "a-newer").IsAccepted, world.VerdictOn("shop", "a-newer").Reason));
         world.Remove("PeerAuthentication", "shop", "b-older");
         Assert.True(world.Allows("shop", "web", null));
-        Assert.True(world.VerdictOn("shop", "a-newer").IsSent);
+        Assert.True(world.VerdictOn("shop", "a-newer").IsAccepted);
     }
 
     [Fact]
@@ -124,7 +124,7 @@ public class PolicyDecisionTests
     {
         var world = World(Authorization("at-waypoint", "{targetRefs: [{kind: Service, name: web}], action: DENY, rules: [{}]}"));
         Assert.True(world.Allows("shop", "web", Client));
-        Assert.False(world.VerdictOn("shop", "at-waypoint").IsSent);
+        Assert.Equal(("WaypointAccepted", false, "TargetNotFound"), (world.VerdictOn("shop", "at-waypoint").ConditionType, world.VerdictOn("shop", "at-waypoint").IsAccepted, world.VerdictOn("shop", "at-waypoint").Reason));
     }
 
     [Fact]
@@ -173,7 +173,7 @@ public class PolicyDecisionTests
     {
         var world = World(Authorization("broken", spec));
         Assert.Equal(how == "deny" ? "explicitly denied by: shop/broken" : "allow policies exist, but none allowed", world.Judge("shop", "web", Client).ToString());
-        Assert.Equal((false, "Invalid"), (world.VerdictOn("shop", "broken").IsSent, world.VerdictOn("shop", "broken").Reason));
+        Assert.Equal((false, "Invalid"), (world.VerdictOn("shop", "broken").IsAccepted, world.VerdictOn("shop", "broken").Reason));
         Assert.Equal(spec.Contains("app: web", StringComparison.Ordinal), world.Allows("shop", "db", Client));   // a selector that can be read is kept to
 
         world.With(Authorization("broken", "{action: DENY, rules: [{from: [{source: {namespaces: [evil]}}]}]}"));

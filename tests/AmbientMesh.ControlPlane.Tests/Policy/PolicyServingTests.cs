@@ -137,7 +137,12 @@ public class PolicyServingTests
             kind: AuthorizationPolicy
             metadata: {name: http, namespace: default, generation: 2}
             spec: {rules: [{to: [{operation: {methods: [GET]}}]}]}
-            status: {conditions: [{type: WaypointAccepted, status: 'True'}]}
+            status: {conditions: [{type: WaypointAccepted, status: 'True', reason: Accepted}, {type: example.com/Reviewed, status: 'True'}]}
+            ---
+            kind: AuthorizationPolicy
+            metadata: {name: attached, namespace: default, generation: 4}
+            spec: {targetRefs: [{kind: Service, name: server}], rules: [{}]}
+            status: {conditions: [{type: ZtunnelAccepted, status: 'True', reason: Accepted}]}
             ---
             kind: AuthorizationPolicy
             metadata: {name: broken, namespace: default, generation: 1}
@@ -153,9 +158,15 @@ public class PolicyServingTests
         var http = Condition(world.Cluster, "authorizationpolicies", "default", "http")!;
         Assert.Equal(("True", "UnsupportedValue", 2), ((string?)http["status"], (string?)http["reason"], (int)http["observedGeneration"]!));
         Assert.Contains("methods", (string?)http["message"], StringComparison.Ordinal);
-        Assert.NotNull(Condition(world.Cluster, "authorizationpolicies", "default", "http", "WaypointAccepted"));
+        Assert.NotNull(Condition(world.Cluster, "authorizationpolicies", "default", "http", "example.com/Reviewed"));
+        Assert.Null(Condition(world.Cluster, "authorizationpolicies", "default", "http", "WaypointAccepted"));   // from when it was attached to something
         Assert.Equal("False", (string?)Condition(world.Cluster, "authorizationpolicies", "default", "broken")!["status"]);
         Assert.Equal("Accepted", (string?)Condition(world.Cluster, "peerauthentications", "default", "fine")!["reason"]);
-        Assert.Contains("ambientmesh_policies{kind=\"AuthorizationPolicy\",outcome=\"refused\"} 1", (await world.GetAsync("/metrics", monitoring: true)).Body, StringComparison.Ordinal);
+
+        await UntilAsync(() => Condition(world.Cluster, "authorizationpolicies", "default", "attached", "WaypointAccepted") is not null);
+        var attached = Condition(world.Cluster, "authorizationpolicies", "default", "attached", "WaypointAccepted")!;
+        Assert.Equal(("False", "AncestorNotBound", 4), ((string?)attached["status"], (string?)attached["reason"], (int)attached["observedGeneration"]!));
+        Assert.Null(Condition(world.Cluster, "authorizationpolicies", "default", "attached"));
+        Assert.Contains("ambientmesh_policies{kind=\"AuthorizationPolicy\",outcome=\"refused\"} 2", (await world.GetAsync("/metrics", monitoring: true)).Body, StringComparison.Ordinal);
     }
 }

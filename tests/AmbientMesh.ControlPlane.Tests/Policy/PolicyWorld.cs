@@ -80,7 +80,7 @@ internal sealed class PolicyWorld(MeshScope? scope = null)
             json.WriteEndObject();
             json.WriteStartObject("verdicts");
             foreach (var (key, report) in Policies.AuthorizationPolicyReports.Items.Concat(Policies.PeerAuthenticationReports.Items).OrderBy(i => i.Key))
-                json.WriteString($"{report.Type.Kind} {key}", $"{(report.Verdict.IsSent ? "True" : "False")} {report.Verdict.Reason}: {report.Verdict.Message}");
+                json.WriteString($"{report.Type.Kind} {key}", $"{(report.Verdict.IsAccepted ? "True" : "False")} {report.Verdict.Reason}: {report.Verdict.Message}");
             json.WriteEndObject();
             json.WriteEndObject();
         }

@@ -191,7 +191,7 @@ public class StrictnessTests
         Assert.True(world.Allows("one", "a", Peer1));
         Assert.False(world.Allows("one", "a", "spiffe://cluster.local/ns/two/sa/y"));
         var verdict = world.VerdictOn("one", "http");
-        Assert.Equal((true, "UnsupportedValue"), (verdict.IsSent, verdict.Reason));
+        Assert.Equal((true, "UnsupportedValue"), (verdict.IsAccepted, verdict.Reason));
         Assert.Contains("rules[0]: ztunnel cannot judge methods; a waypoint is needed for that. A DENY rule with nothing else in it never fires.", verdict.Message, StringComparison.Ordinal);
         Assert.Contains("rules[1]: ztunnel cannot judge methods", verdict.Message, StringComparison.Ordinal);
     }
