@@ -14,6 +14,7 @@ try
     return args switch
     {
         ["serve", .. var rest] => await EchoServer.RunAsync(Options.Number(rest, "--http", 8080), Options.Number(rest, "--tcp", 9090), stop.Token),
+        ["collect", .. var rest] => await RequestSink.RunAsync(Options.Number(rest, "--http", 4318), stop.Token),
         ["get", var url, .. var rest] => await HttpCaller.GetAsync(new Uri(url), Options.Number(rest, "--repeat", 1), stop.Token),
         ["loop", var url, .. var rest] => await HttpCaller.LoopAsync(new Uri(url), TimeSpan.FromMilliseconds(Options.Number(rest, "--interval-ms", 1000)), stop.Token),
         ["resolve", .. var questions] => await NameAsker.RunAsync(questions, stop.Token),
@@ -36,7 +37,7 @@ void Stop(PosixSignalContext signal)
 
 static int Usage()
 {
-    Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] [--linger-ms 0] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT | resolve NAME/TYPE[/tcp][/edns=BYTES]..."
+    Console.Error.WriteLine("usage: samples serve [--http 8080] [--tcp 9090] [--linger-ms 0] | collect [--http 4318] | get URL [--repeat N] | loop URL [--interval-ms 1000] | tcp HOST:PORT TEXT | resolve NAME/TYPE[/tcp][/edns=BYTES]..."
         + " | load HOST:PORT [--rate 20] [--long-lived 10] [--message-ms 200] [--life-seconds 0] [--seconds 60] [--answer-seconds 10] [--report PORT]");
     return 2;
 }

@@ -1,7 +1,7 @@
 namespace AmbientMesh.Conformance;
 
 /// <summary>What <c>./mesh test</c> was asked to do.</summary>
-/// <param name="Only">Test projects to run, by their short name; all when empty.</param>
+/// <param name="Only">Rings to run, by name (<see cref="TestRing"/>); all when empty.</param>
 /// <param name="Write">Rewrite <c>docs/CONFORMANCE.md</c>.</param>
 /// <param name="FromLastRun">Take the results that are there instead of running.</param>
 /// <param name="Cluster">Run the end-to-end suite alone, against the cluster of <paramref name="Kubeconfig"/>.</param>
@@ -10,10 +10,6 @@ namespace AmbientMesh.Conformance;
 /// <param name="Keep">Leave the mesh installed that the run installed.</param>
 public sealed record RunOptions(IReadOnlyList<string> Only, bool Write, bool FromLastRun, bool Cluster, string Kubeconfig, bool Installed, bool Keep)
 {
-    /// <summary>The rings, innermost first: a fault shows in the cheapest test that can find it.</summary>
-    public static IReadOnlyList<string> Order { get; } =
-        ["Model", "Identity", "Telemetry", "Rpc", "Xds", "Hbone", "Kubernetes", "Linux", "ControlPlane", "Ztunnel", "Cni", "Fuzz", "Lab", "Cli", "Integration", "EndToEnd"];
-
     /// <exception cref="ArgumentException">An option is unknown, lacks its value, or does not go with another; the message says which.</exception>
     public static RunOptions Parse(IReadOnlyList<string> arguments)
     {
@@ -35,15 +31,15 @@ public sealed record RunOptions(IReadOnlyList<string> Only, bool Write, bool Fro
 
     private RunOptions Checked()
     {
-        foreach (var unknown in Only.Except(Order, StringComparer.OrdinalIgnoreCase))
-            throw new ArgumentException($"there is no test project \"{unknown}\"; known are {string.Join(", ", Order)}.");
+        foreach (var unknown in Only.Except(TestRing.All.Select(r => r.Name), StringComparer.OrdinalIgnoreCase))
+            throw new ArgumentException($"there are no tests called \"{unknown}\"; known are {string.Join(", ", TestRing.All.Select(r => r.Name))}.");
         if (Write && (Only.Count > 0 || Cluster)) throw new ArgumentException("--write-conformance needs the whole run; leave --only and --cluster away.");
         if (!Cluster)
             return Kubeconfig.Length == 0 && !Installed && !Keep ? this : throw new ArgumentException("--kubeconfig, --installed and --keep belong to --cluster.");
         if (Only.Count > 0) throw new ArgumentException("--cluster runs the end-to-end suite; leave --only away.");
         if (Kubeconfig.Length == 0) throw new ArgumentException("--cluster wants --kubeconfig FILE: the tests make and delete namespaces there, so the cluster must be named.");
         if (!File.Exists(Kubeconfig)) throw new ArgumentException($"the kubeconfig {Kubeconfig} does not exist.");
-        return this with { Only = ["EndToEnd"] };
+        return this with { Only = ["EndToEnd", "Lifecycles"] };
     }
 
     private static string Value(IReadOnlyList<string> arguments, ref int at) =>

@@ -7,27 +7,30 @@ namespace AmbientMesh.Conformance;
 /// <summary>One test as it ended: <paramref name="Outcome"/> is Pass, Fail or Skip; <paramref name="Detail"/> is the failure text or the skip reason.</summary>
 public sealed record TestResult(string Project, string Name, string Outcome, string Detail, IReadOnlyList<string> Scenarios);
 
-/// <summary>One compiled test project: an executable of its own.</summary>
-public sealed class TestProject(string assembly)
+/// <summary>One compiled test project, an executable of its own, and the ring of it that is run.</summary>
+public sealed class TestProject(string assembly, TestRing ring)
 {
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(15);
 
     public string Name { get; } = Path.GetFileNameWithoutExtension(assembly);
 
+    // The results of a ring that is part of a project lie beside those of the others.
+    private string FileName => ring.Name == ring.Project ? Name : $"{Name}.{ring.Name}";
+
     /// <summary>The results that the last run of the project left in <paramref name="resultsFolder"/>.</summary>
     public IReadOnlyList<TestResult> LastRun(string resultsFolder)
     {
-        var xml = Path.Combine(resultsFolder, Name + ".xml");
+        var xml = Path.Combine(resultsFolder, FileName + ".xml");
         return File.Exists(xml) ? Read(xml) : [Broken("has left no results; run the tests first")];
     }
 
     /// <summary>Runs all tests of the project; a crash or a run over the limit is itself a failed result, so that it cannot pass unseen.</summary>
     public async Task<IReadOnlyList<TestResult>> RunAsync(string resultsFolder)
     {
-        var xml = Path.Combine(resultsFolder, Name + ".xml");
+        var xml = Path.Combine(resultsFolder, FileName + ".xml");
         File.Delete(xml);
-        var log = Path.Combine(resultsFolder, Name + ".log");
-        using var process = Process.Start(new ProcessStartInfo("dotnet", [assembly, "-noLogo", "-noColor", "-xml", xml])
+        var log = Path.Combine(resultsFolder, FileName + ".log");
+        using var process = Process.Start(new ProcessStartInfo("dotnet", [assembly, "-noLogo", "-noColor", "-xml", xml, .. ring.Filter])
         {
             RedirectStandardOutput = true,
             RedirectStandardError = true,

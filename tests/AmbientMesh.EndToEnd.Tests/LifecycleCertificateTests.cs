@@ -19,7 +19,7 @@ public sealed class LifecycleCertificateTests(ClusterFixture cluster)
         await shop.DeployShopAsync();
         await shop.EnrolledAsync();
         using var next = new PluggedCa("next root");
-        await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL=40s");
+        await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL=20s");
         await shop.RolledOutAsync(System, "daemonset/ztunnel");
         var load = await MeshLoad.StartAsync(cluster, shop);
 
@@ -39,7 +39,7 @@ public sealed class LifecycleCertificateTests(ClusterFixture cluster)
         await EveryAsync(shop, certificates => certificates.All(c => c.Roots == 1));
         await load.MadeAsync(40);
         var rotated = await load.StopAsync();
-        LifecycleResults.Write("ca-rotation", "certificates of 40 s, own CA plugged in, intermediate and root exchanged", rotated);
+        LifecycleResults.Write("ca-rotation", "certificates of 20 s, own CA plugged in, intermediate and root exchanged", rotated);
         Assert.True(rotated.IsWithoutLoss, $"{rotated}\n{await load.LossesAsync()}");
 
         // 4. The intermediate is revoked: tunnels that rest on it end, also while they are in use. (Those of before rest on what was before.)

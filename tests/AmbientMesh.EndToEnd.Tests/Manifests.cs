@@ -68,6 +68,25 @@ internal static class Manifests
                 command: [/app/samples, loop, "http://server.NAMESPACE.svc.cluster.local/loop", --interval-ms, "500"]
         """;
 
+    /// <summary>A telemetry collector that keeps what it is sent.</summary>
+    public const string Collector = $$$$"""
+        apiVersion: v1
+        kind: Service
+        metadata: {name: collector}
+        spec: {selector: {app: collector}, ports: [{name: otlp, port: 4318}]}
+        ---
+        apiVersion: v1
+        kind: Pod
+        metadata: {name: collector, labels: {app: collector}}
+        spec:
+          terminationGracePeriodSeconds: 1
+          containers:
+          - name: collector
+            image: {{{{Image}}}}
+            command: [/app/samples, collect, --http, "4318"]
+            readinessProbe: {httpGet: {path: /v1/traces, port: 4318}, periodSeconds: 1}
+        """;
+
     /// <summary>One pod that only serves; <paramref name="extra"/> is put under <c>metadata</c>, <paramref name="spec"/> under <c>spec</c>.</summary>
     public static string Pod(string name, string extra = "", string spec = "") => $$$$"""
         apiVersion: v1

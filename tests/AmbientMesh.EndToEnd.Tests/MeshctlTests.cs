@@ -1,12 +1,13 @@
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
-using AmbientMesh.Cli.CommandLine;
 
 namespace AmbientMesh.EndToEnd.Tests;
 
 /// <summary>The command line against the running mesh: what it says is what traffic experiences.</summary>
 public sealed partial class MeshctlTests(ClusterFixture cluster)
 {
+    private readonly MeshctlRun _meshctl = new(cluster);
+
     [Fact]
     public async Task Status_version_and_ztunnel_config_tell_what_runs()
     {
@@ -14,16 +15,16 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
         await shop.DeployShopAsync(replicas: 1);
         await shop.EnrolledAsync();
 
-        var status = await UntilAsync(["status", "-o", "json"], json => (bool)json["fine"]!);
+        var status = await _meshctl.UntilAsync(["status", "-o", "json"], json => (bool)json["fine"]!);
         Assert.Equal(["istiod", "ztunnel", "istio-cni-node"], status["parts"]!.AsArray().Select(p => (string)p!["name"]!));
         Assert.All(status["ztunnels"]!.AsArray(), z => Assert.Equal(["SYNCED", "SYNCED"], z!["types"]!.AsArray().Select(t => (string)t!["state"]!)));
-        Assert.All((await MustAsync("version", "-o", "json"))["parts"]!.AsArray(), part => Assert.NotNull((string?)part!["version"]));
+        Assert.All((await _meshctl.MustAsync("version", "-o", "json"))["parts"]!.AsArray(), part => Assert.NotNull((string?)part!["version"]));
 
         var server = (await shop.PodsAsync()).Single(p => p.App == "server");
-        var workloads = (await RunAsync("ztunnel-config", "workloads", "--workload-namespace", shop.Name)).Output;
+        var workloads = (await _meshctl.RunAsync("ztunnel-config", "workloads", "--workload-namespace", shop.Name)).Output;
         Assert.Matches($@"{shop.Name}\s+{server.Name}\s+\S+\s+\S+\s+None\s+HBONE", workloads);
-        Assert.Matches($@"{shop.Name}\s+server\s+\S+\s+None\s+1/1", (await RunAsync("ztunnel-config", "services", "--service-namespace", shop.Name)).Output);
-        Assert.Contains($"spiffe://cluster.local/ns/{shop.Name}/sa/server", (await RunAsync("ztunnel-config", "certificates")).Output, StringComparison.Ordinal);
+        Assert.Matches($@"{shop.Name}\s+server\s+\S+\s+None\s+1/1", (await _meshctl.RunAsync("ztunnel-config", "services", "--service-namespace", shop.Name)).Output);
+        Assert.Contains($"spiffe://cluster.local/ns/{shop.Name}/sa/server", (await _meshctl.RunAsync("ztunnel-config", "certificates")).Output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -35,7 +36,7 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
         var client = (await shop.PodsAsync()).Single(p => p.App == "client").Name;
         string[] question = ["explain", "--from", $"{shop.Name}/{client}", "--to", $"server.{shop.Name}:80", "-o", "json"];
 
-        var before = await UntilAsync(question, json => (string?)json["verdict"] == "allowed");
+        var before = await _meshctl.UntilAsync(question, json => (string?)json["verdict"] == "allowed");
         Assert.True((await shop.InClientAsync("get", shop.ServerUrl("explained"))).Succeeded, before.ToJsonString());
 
         await shop.ApplyAsync("""
@@ -44,7 +45,7 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
             metadata: {name: nobody}
             spec: {action: DENY, rules: [{from: [{source: {namespaces: [NAMESPACE]}}]}]}
             """);
-        var after = await UntilAsync(question, json => (string?)json["verdict"] == "refused");
+        var after = await _meshctl.UntilAsync(question, json => (string?)json["verdict"] == "refused");
         Assert.Equal("policy-denied", (string?)after["reason"]);
         Assert.StartsWith($"AuthorizationPolicy {shop.Name}/nobody", (string?)after["decidedBy"], StringComparison.Ordinal);
         var deciding = Assert.Single(after["decidedByObjects"]!.AsArray());
@@ -52,15 +53,15 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
         Assert.False((await shop.InClientAsync("get", shop.ServerUrl("refused"))).Succeeded);
 
         var id = await DeniedIdAsync(shop);
-        var past = JsonNode.Parse((await RunAsync("explain", "--connection", id, "-o", "json")).Output)!;
+        var past = JsonNode.Parse((await _meshctl.RunAsync("explain", "--connection", id, "-o", "json")).Output)!;
         Assert.Equal(["denied-by-peer", "policy-denied"], past["then"]!.AsArray().Select(e => (string?)e!["reason"]));
         var decided = Assert.Single(past["objects"]!.AsArray(), o => (string?)o!["kind"] == "AuthorizationPolicy");
         Assert.False((bool)decided!["changedSince"]!);
         Assert.Equal("refused", (string?)past["now"]!["verdict"]);
 
         await cluster.Run.MustKubectlAsync(Patience.Token, "delete", "authorizationpolicy", "-n", shop.Name, "nobody");
-        await UntilAsync(question, json => (string?)json["verdict"] == "allowed");
-        past = JsonNode.Parse((await RunAsync("explain", "--connection", id, "-o", "json")).Output)!;
+        await _meshctl.UntilAsync(question, json => (string?)json["verdict"] == "allowed");
+        past = JsonNode.Parse((await _meshctl.RunAsync("explain", "--connection", id, "-o", "json")).Output)!;
         Assert.Equal("does not exist any more", (string?)past["objects"]![0]!["text"]);
     }
 
@@ -75,11 +76,11 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
         var client = (await shop.PodsAsync()).Single(p => p.App == "client").Name;
         var stranger = (await outside.PodsAsync()).Single(p => p.App == "client").Name;
 
-        var closed = await UntilAsync(["explain", "--from", $"{shop.Name}/{client}", "--to", "server:81", "-o", "json"], json => json["reason"] is not null);
+        var closed = await _meshctl.UntilAsync(["explain", "--from", $"{shop.Name}/{client}", "--to", "server:81", "-o", "json"], json => json["reason"] is not null);
         Assert.Equal("no-healthy-upstream", (string?)closed["reason"]);
 
         string[] plain = ["explain", "--from", $"{outside.Name}/{stranger}", "--to", $"server.{shop.Name}:80", "-o", "json"];
-        var open = await UntilAsync(plain, json => (string?)json["verdict"] == "allowed");
+        var open = await _meshctl.UntilAsync(plain, json => (string?)json["verdict"] == "allowed");
         Assert.False((bool)open["source"]!["captured"]!);
         Assert.True((await outside.InClientAsync("get", shop.ServerUrl("plain"))).Succeeded);
 
@@ -89,7 +90,7 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
             metadata: {name: default}
             spec: {mtls: {mode: STRICT}}
             """);
-        var strict = await UntilAsync(plain, json => (string?)json["verdict"] == "refused");
+        var strict = await _meshctl.UntilAsync(plain, json => (string?)json["verdict"] == "refused");
         Assert.Equal("policy-denied", (string?)strict["reason"]);
         Assert.StartsWith("PeerAuthentication ", (string?)strict["decidedBy"], StringComparison.Ordinal);
         Assert.Contains(strict["decidedByObjects"]!.AsArray(), o => (string?)o!["kind"] == "PeerAuthentication" && (string?)o["namespace"] == shop.Name);
@@ -113,42 +114,4 @@ public sealed partial class MeshctlTests(ClusterFixture cluster)
 
     [GeneratedRegex("connection\\.id=\"?([0-9a-f]{32})")]
     private static partial Regex ConnectionId();
-
-    private async Task<JsonNode> MustAsync(params string[] arguments)
-    {
-        var (code, output, error) = await RunAsync(arguments);
-        Assert.True(code == ExitCodes.Fine, $"meshctl {string.Join(' ', arguments)} ended with {code}: {error}\n{output}");
-        return JsonNode.Parse(output)!;
-    }
-
-    /// <summary>Asks again until the answer holds; what is awaited is configuration on its way to the nodes.</summary>
-    private async Task<JsonNode> UntilAsync(string[] arguments, Func<JsonNode, bool> holds)
-    {
-        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(500));
-        var patience = Patience.Token;
-        var last = "";
-        try
-        {
-            while (true)
-            {
-                var (_, output, error) = await RunAsync(arguments);
-                last = output + error;
-                if (output.Length > 0 && JsonNode.Parse(output) is { } json && holds(json)) return json;
-                await timer.WaitForNextTickAsync(patience);
-            }
-        }
-        catch (OperationCanceledException) when (patience.IsCancellationRequested)
-        {
-            Assert.Fail($"meshctl {string.Join(' ', arguments)} kept saying: {last}");
-            throw;
-        }
-    }
-
-    private async Task<(int Code, string Output, string Error)> RunAsync(params string[] arguments)
-    {
-        cluster.Require();
-        var (output, error) = (new StringWriter(), new StringWriter());
-        var code = await MeshctlCommand.RunAsync(arguments, new Surroundings(output, error, name => name == "KUBECONFIG" ? cluster.Kubeconfig : null, TimeProvider.System), Patience.Token);
-        return (code, output.ToString(), error.ToString());
-    }
 }
