@@ -43,10 +43,9 @@ internal static class CaMaterial
 
     private static void RequireChain(X509Certificate2 certificate, X509Certificate2[] intermediates, TrustBundle roots, TimeProvider clock)
     {
-        using var chain = new X509Chain { ChainPolicy = ChainPolicies.Offline(roots, clock.GetUtcNow()) };
-        chain.ChainPolicy.VerificationFlags = X509VerificationFlags.IgnoreNotTimeValid;   // an expired CA is reported when it is asked to sign
-        chain.ChainPolicy.ExtraStore.AddRange(intermediates);
-        if (!chain.Build(certificate)) throw new FormatException($"the CA certificate does not chain to the root bundle: {ChainPolicies.Describe(chain)}");
+        // An expired CA is reported when it is asked to sign.
+        using var chain = ChainBuilding.TryBuild(certificate, [.. intermediates], roots, clock.GetUtcNow(), X509VerificationFlags.IgnoreNotTimeValid, out var problem, out _)
+            ?? throw new FormatException($"the CA certificate does not chain to the root bundle: {problem}");
     }
 
     private static X509Certificate2 Root(string trustDomain, CaKey key, DateTimeOffset now, TimeSpan lifetime)

@@ -82,10 +82,11 @@ public sealed class CertificateAuthority
     /// <summary>PKCS#8, or PKCS#1 for RSA as istiod stores it. Secret: goes nowhere but the CA's own Secret.</summary>
     public string ExportPrivateKeyPem() => _key.ExportPem();
 
-    /// <summary>A new RSA root for <paramref name="trustDomain"/> (its organisation), valid ten years.</summary>
+    /// <summary>A new RSA root for <paramref name="trustDomain"/> (its organisation).</summary>
     /// <param name="keyBits">CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE</param>
-    public static CertificateAuthority CreateSelfSigned(string trustDomain, TimeProvider clock, IssuancePolicy? policy = null, int keyBits = 2048) =>
-        CaMaterial.CreateSelfSigned(trustDomain, clock, SelfSignedLifetime, policy ?? new(), keyBits);
+    /// <param name="lifetime">CITADEL_SELF_SIGNED_CA_CERT_TTL; null takes <see cref="SelfSignedLifetime"/>.</param>
+    public static CertificateAuthority CreateSelfSigned(string trustDomain, TimeProvider clock, IssuancePolicy? policy = null, int keyBits = 2048, TimeSpan? lifetime = null) =>
+        CaMaterial.CreateSelfSigned(trustDomain, clock, lifetime ?? SelfSignedLifetime, policy ?? new(), keyBits);
 
     /// <summary>Loads the files of a plugged-in CA, or a stored self-signed one, from their PEM texts.</summary>
     /// <param name="certificatePem"><c>ca-cert.pem</c></param>

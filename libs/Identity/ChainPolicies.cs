@@ -5,7 +5,7 @@ namespace AmbientMesh.Identity;
 /// <summary>Chain building without the machine's trust store, the network or revocation look-ups.</summary>
 internal static class ChainPolicies
 {
-    public static X509ChainPolicy Offline(TrustBundle? roots, DateTimeOffset at)
+    public static X509ChainPolicy Offline(IReadOnlyList<X509Certificate2> roots, DateTimeOffset at)
     {
         var policy = new X509ChainPolicy
         {
@@ -15,7 +15,7 @@ internal static class ChainPolicies
             VerificationTime = at.LocalDateTime,
             VerificationTimeIgnored = false,
         };
-        if (roots is not null) policy.CustomTrustStore.AddRange(roots.Roots.ToArray());
+        policy.CustomTrustStore.AddRange(roots.ToArray());
         return policy;
     }
 

@@ -50,7 +50,8 @@ public sealed class RevocationList
     public bool Revokes(IEnumerable<CertificateSerial> path) => _lists.Count > 0 && path.Any(certificate => _lists.Any(list => list.Issuer == certificate.Issuer && list.Serials.Contains(certificate.Serial)));
 
     /// <summary>Why <paramref name="certificate"/>, signed by <paramref name="issuer"/>, must not be accepted; null when nothing is known against it.</summary>
-    internal string? Problem(X509Certificate2 certificate, X509Certificate2 issuer)
+    /// <param name="namesakes">Trusted roots that share a name: a list of one of them says nothing about what another signed.</param>
+    internal string? Problem(X509Certificate2 certificate, X509Certificate2 issuer, IReadOnlyList<X509Certificate2> namesakes)
     {
         if (_lists.Count == 0) return null;
         var (name, serial) = CertificateSerial.Of(certificate);
@@ -58,11 +59,14 @@ public sealed class RevocationList
         {
             if (list.Issuer != name || !list.MayBeOf(issuer)) continue;
             // A list that names this issuer and cannot be proven hides something, or is broken: either way nobody of this issuer is known to be good.
+            if (!list.IsSignedBy(issuer) && namesakes.Any(other => Named(other, name) && list.IsSignedBy(other))) continue;
             if (!list.IsSignedBy(issuer)) return $"the revocation list of {issuer.Subject} has a wrong signature";
             if (list.Serials.Contains(serial)) return $"certificate {serial} of {issuer.Subject} is revoked";
         }
         return null;
     }
+
+    private static bool Named(X509Certificate2 certificate, string subject) => Convert.ToHexString(certificate.SubjectName.RawData) == subject;
 
     /// <summary>One signed list. RFC 5280 §5.1.</summary>
     private sealed class IssuerList

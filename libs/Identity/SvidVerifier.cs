@@ -125,9 +125,8 @@ public sealed class SvidVerifier(TrustBundle bundle, SvidRules rules, TimeProvid
         var identities = LeafRules.Read(leaf, rules, out var problem);
         rejection = new SvidVerdict.Rejected(problem ?? "");
         if (problem is not null) return null;
-        using var chain = new X509Chain { ChainPolicy = ChainPolicies.Offline(Bundle, clock.GetUtcNow()) };
-        chain.ChainPolicy.ExtraStore.AddRange(sent);
-        if (!chain.Build(leaf)) rejection = new SvidVerdict.Rejected($"certificate does not chain to the trust bundle: {ChainPolicies.Describe(chain)}{ClockHint(leaf, chain)}");
+        using var chain = ChainBuilding.TryBuild(leaf, sent, Bundle, clock.GetUtcNow(), X509VerificationFlags.NoFlag, out var unproven, out var isTime);
+        if (chain is null) rejection = new SvidVerdict.Rejected($"certificate does not chain to the trust bundle: {unproven}{(isTime ? ClockHint(leaf) : "")}");
         else if (PathProblem(chain) is { } wrong) rejection = new SvidVerdict.Rejected(wrong);
         else if (RevocationProblem(chain) is { } revocation) rejection = new SvidVerdict.Rejected(revocation) { IsRevoked = true };
         else return new ProvenChain(identities, Latest(chain), Earliest(chain), [.. chain.ChainElements.Take(chain.ChainElements.Count - 1).Select(element => CertificateSerial.Of(element.Certificate))]);
@@ -135,15 +134,13 @@ public sealed class SvidVerifier(TrustBundle bundle, SvidRules rules, TimeProvid
     }
 
     // Time is the one reason whose cause may be here: the reader is shown both ends of the comparison.
-    private string ClockHint(X509Certificate2 leaf, X509Chain chain) =>
-        chain.ChainStatus.Any(status => status.Status.HasFlag(X509ChainStatusFlags.NotTimeValid))
-            ? $"; the leaf is valid from {leaf.NotBefore.ToUniversalTime():u} to {leaf.NotAfter.ToUniversalTime():u} and the clock here says {clock.GetUtcNow():u}"
-            : "";
+    private string ClockHint(X509Certificate2 leaf) =>
+        $"; the leaf is valid from {leaf.NotBefore.ToUniversalTime():u} to {leaf.NotAfter.ToUniversalTime():u} and the clock here says {clock.GetUtcNow():u}";
 
     private string? RevocationProblem(X509Chain chain)
     {
         for (var i = 0; i < chain.ChainElements.Count - 1; i++)
-            if (_revoked.Problem(chain.ChainElements[i].Certificate, chain.ChainElements[i + 1].Certificate) is { } problem) return problem;
+            if (_revoked.Problem(chain.ChainElements[i].Certificate, chain.ChainElements[i + 1].Certificate, Bundle.Namesakes) is { } problem) return problem;
         return null;
     }
 

@@ -10,9 +10,13 @@ public sealed class TrustBundle : IEquatable<TrustBundle>
     {
         Roots = roots;
         Pem = PemBlocks.Encode(roots);
+        Namesakes = [.. roots.GroupBy(root => Convert.ToHexString(root.SubjectName.RawData)).Where(group => group.Count() > 1).SelectMany(group => group)];
     }
 
     public IReadOnlyList<X509Certificate2> Roots { get; }
+
+    /// <summary>Those that share their name with another one; a certificate may not say which of them signed it.</summary>
+    internal IReadOnlyList<X509Certificate2> Namesakes { get; }
 
     /// <summary>The roots one after the other, normalised: no text between the blocks, one newline at the end.</summary>
     public string Pem { get; }

@@ -33,6 +33,18 @@ public sealed class TrustTests
         Assert.Contains("root certificates cannot be read", await ProblemAsync(server, () => "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----", "istiod.istio-system.svc"));
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Of_two_roots_of_one_name_the_one_that_signed_is_found_and_the_name_alone_is_not_enough(bool signerFirst)
+    {
+        var (signer, namesake) = (TestCertificates.NewAuthority(), TestCertificates.NewAuthority());
+        await using var server = await StartAsync(() => signer.Issue("localhost"));
+        using var channel = Channel(server, () => signerFirst ? $"{signer.Pem}\n{namesake.Pem}" : $"{namesake.Pem}\n{signer.Pem}", "localhost");
+        await CallAsync(channel);
+        Assert.Contains("is not trusted", await ProblemAsync(server, () => $"{namesake.Pem}\n{TestCertificates.NewAuthority().Pem}", "localhost"));
+    }
+
     [Fact]
     public async Task A_changed_root_counts_from_the_next_connection()
     {

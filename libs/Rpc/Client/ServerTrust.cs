@@ -30,6 +30,15 @@ internal static class ServerTrust
     {
         if (leaf is null) throw Untrusted(name, "it sent no certificate");
         if (!leaf.MatchesHostname(name, allowWildcards: true, allowCommonName: false)) throw Untrusted(name, $"its certificate does not carry this name but {Names(leaf)}");
+        var roots = Roots(rootsPem, name);
+        if (IsTrusted(leaf, sent, roots, clock, out var problem)) return true;
+        // Of roots that share a name only the first is looked at, and the certificate need not say which of them signed it.
+        if (roots.Count > 1 && roots.Any(root => IsTrusted(leaf, sent, [root], clock, out _))) return true;
+        throw Untrusted(name, $"its certificate is not trusted: {problem}");
+    }
+
+    private static bool IsTrusted(X509Certificate2 leaf, X509Chain? sent, X509Certificate2Collection roots, TimeProvider clock, out string problem)
+    {
         using var chain = new X509Chain();
         chain.ChainPolicy = new X509ChainPolicy
         {
@@ -40,10 +49,11 @@ internal static class ServerTrust
             VerificationTimeIgnored = false,
         };
         chain.ChainPolicy.ApplicationPolicy.Add(new Oid("1.3.6.1.5.5.7.3.1"));   // serverAuth
-        chain.ChainPolicy.CustomTrustStore.AddRange(Roots(rootsPem, name));
+        chain.ChainPolicy.CustomTrustStore.AddRange(roots);
         if (sent is not null) chain.ChainPolicy.ExtraStore.AddRange(sent.ChainPolicy.ExtraStore);
-        if (chain.Build(leaf)) return true;
-        throw Untrusted(name, $"its certificate is not trusted: {string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation.Trim()).Distinct())}");
+        var isTrusted = chain.Build(leaf);
+        problem = string.Join(", ", chain.ChainStatus.Select(s => s.StatusInformation.Trim()).Distinct());
+        return isTrusted;
     }
 
     private static X509Certificate2Collection Roots(string pem, string name)
