@@ -29,8 +29,9 @@ internal sealed record ZtunnelStatus(Pod Pod, string? Version, string? ControlPl
 internal sealed record AgentStatus(Pod Pod, string? Version, bool IsReady, int Ztunnels, int Enrolled, IReadOnlyList<(string Pod, string Reason)> NotEnrolled, DateTimeOffset? LastVerification, IReadOnlyList<string> Problems);
 
 /// <summary>Everything <c>meshctl status</c> found out.</summary>
+/// <param name="Authority">The CA in force as the control plane tells it; null when it does not.</param>
 /// <param name="Problems">What could not be asked, and why.</param>
-internal sealed record MeshStatus(IReadOnlyList<PartStatus> Parts, IReadOnlyList<ZtunnelStatus> Ztunnels, IReadOnlyList<AgentStatus> Agents, System.Text.Json.Nodes.JsonNode? Coverage, IReadOnlyList<string> Problems)
+internal sealed record MeshStatus(IReadOnlyList<PartStatus> Parts, IReadOnlyList<ZtunnelStatus> Ztunnels, IReadOnlyList<AgentStatus> Agents, System.Text.Json.Nodes.JsonNode? Coverage, System.Text.Json.Nodes.JsonNode? Authority, IReadOnlyList<string> Problems)
 {
     public bool IsFine => Parts.All(p => p.IsFine) && Ztunnels.All(z => z.IsFine) && Agents.All(a => a.IsReady && a.NotEnrolled.Count == 0) && Problems.Count == 0;
 }

@@ -61,7 +61,19 @@ internal static class StatusCommand
             output.WriteLine();
             output.WriteLine($"Coverage: {coverage}");
         }
+        if (AuthorityLine(status.Authority) is { } authority)
+        {
+            output.WriteLine();
+            output.WriteLine($"Certificates: {authority}");
+        }
         foreach (var problem in status.Problems) output.WriteLine($"Not asked: {problem}");
+    }
+
+    private static string? AuthorityLine(JsonNode? authority)
+    {
+        if (authority?["signing"] is not JsonObject signing || authority["roots"] is not JsonArray roots) return null;
+        var next = authority["rotation"] is JsonObject rotation ? $"; next step of the root's exchange: {rotation["next_step"]} at {rotation["due"]}" : "";
+        return $"{((bool?)authority["plugged_in"] == true ? "plugged-in" : "self-signed")} CA {signing["subject"]} {signing["serial"]} signs until {signing["not_after"]}, {roots.Count} root{(roots.Count == 1 ? " is" : "s are")} trusted{next}";
     }
 
     private static JsonObject Json(MeshStatus status) => new()
@@ -88,6 +100,7 @@ internal static class StatusCommand
             ["lastVerification"] = a.LastVerification?.ToString("O"), ["problems"] = Strings(a.Problems),
         })]),
         ["coverage"] = status.Coverage?.DeepClone(),
+        ["certificates"] = status.Authority?.DeepClone(),
         ["problems"] = Strings(status.Problems),
     };
 

@@ -13,7 +13,8 @@ internal static class StatusReading
         var versions = PartVersions.ReadAsync(cluster, pods, cancellationToken);
         var syncs = SyncReading.ClientsAsync(cluster, pods, cancellationToken);
         var agents = Task.WhenAll(pods.Agents.Select(pod => AgentAsync(cluster, pod, cancellationToken)));
-        var coverage = CoverageAsync(cluster, pods, cancellationToken);
+        var coverage = PageAsync(cluster, pods, "/debug/coverage", cancellationToken);
+        var authority = PageAsync(cluster, pods, "/debug/certificates", cancellationToken);
         var workloads = await WorkloadsAsync(cluster, cancellationToken);
         var known = (await versions).ToDictionary(v => v.Pod.Key.Name);
         var answers = await syncs;
@@ -23,7 +24,7 @@ internal static class StatusReading
             [.. workloads.Select(w => w with { Versions = VersionsOf(w, pods, known) })],
             [.. pods.Ztunnels.Select(pod => SyncReading.Status(pod, known[pod.Key.Name].Version, clients))],
             [.. (await agents).Select(a => a.Answer).OfType<AgentStatus>().Select(a => a with { Version = known[a.Pod.Key.Name].Version })],
-            await coverage, problems);
+            await coverage, await authority, problems);
     }
 
     private static bool IsRunning(Pod pod) => pod.Status.Phase == "Running";
@@ -59,10 +60,10 @@ internal static class StatusReading
             SyncReading.Time(status["lastVerification"]), [.. ((status["problems"] as JsonArray) ?? []).Select(p => (string?)p ?? "")]);
     });
 
-    // Not every control plane has the page; its absence is no problem of the mesh.
-    private static async Task<JsonNode?> CoverageAsync(MeshCluster cluster, MeshPods pods, CancellationToken cancellationToken)
+    // Not every control plane has every page; its absence is no problem of the mesh.
+    private static async Task<JsonNode?> PageAsync(MeshCluster cluster, MeshPods pods, string page, CancellationToken cancellationToken)
     {
         if (pods.ControlPlanes.FirstOrDefault(p => p.Is("Ready")) is not { } pod) return null;
-        return (await PartClient.TryAsync(() => cluster.Parts.JsonAsync(pod, PartClient.ControlPlaneDebug, "/debug/coverage", cancellationToken))).Answer;
+        return (await PartClient.TryAsync(() => cluster.Parts.JsonAsync(pod, PartClient.ControlPlaneDebug, page, cancellationToken))).Answer;
     }
 }

@@ -7,6 +7,7 @@ namespace AmbientMesh.ControlPlane.Certificates;
 public sealed class CertificateMetrics
 {
     private readonly CounterFamily _signErrors;
+    private readonly CounterFamily _rootSteps;
 
     public CertificateMetrics(MetricRegistry registry, Func<CertificateAuthority?> authority, TimeProvider clock)
     {
@@ -16,6 +17,10 @@ public sealed class CertificateMetrics
         IdentityErrors = registry.Counter("citadel_server_id_extraction_err_count", "The number of errors occurred when extracting the ID from CSR.");
         _signErrors = registry.Counter("citadel_server_csr_sign_err_count", "The number of errors occurred when signing the CSR.", "error");
         Issued = registry.Counter("citadel_server_success_cert_issuance_count", "The number of certificates issuances that have succeeded.");
+
+        _rootSteps = registry.Counter("ambientmesh_ca_root_rotation_steps_total", "Steps taken by this replica in the exchange of a self-signed root: announce, switch or retire.", "step");
+        RootRotationFailures = registry.Counter("ambientmesh_ca_root_rotation_failures_total", "Looks after the self-signed root that failed; tried again at the next.");
+        registry.GaugeFrom("ambientmesh_ca_trusted_roots", "Roots that are trusted; more than one while roots are exchanged.", () => authority()?.Roots.Roots.Count ?? 0);
 
         double RootEnd() => authority()?.Roots.Roots.Min(root => End(root)) ?? 0;
         double ChainEnd() => authority() is { } ca ? End(ca.Certificate) : 0;
@@ -31,6 +36,10 @@ public sealed class CertificateMetrics
     public Counter CsrErrors { get; }
     public Counter IdentityErrors { get; }
     public Counter Issued { get; }
+    public Counter RootRotationFailures { get; }
+
+    /// <summary>Counts a step in the exchange of a self-signed root.</summary>
+    public void RootStepped(RootStep step) => _rootSteps.With(step.ToString().ToLowerInvariant()).Add();
 
     /// <summary>Counts a failure by its code.</summary>
     /// <param name="error">CSR_ERROR, TTL_ERROR, CA_NOT_READY or CERT_GEN_ERROR.</param>

@@ -15,6 +15,8 @@ public sealed record SigningAuthorityOptions
     public IssuancePolicy Policy { get; init; } = new();
     /// <summary>Bits of a new self-signed root.</summary>
     public int SelfSignedKeyBits { get; init; } = 2048;
+    /// <summary>Life of a new self-signed root.</summary>
+    public TimeSpan SelfSignedLifetime { get; init; } = CertificateAuthority.SelfSignedLifetime;
     /// <summary>How often the plugged-in files are looked at.</summary>
     public TimeSpan ReloadPeriod { get; init; } = TimeSpan.FromSeconds(5);
 }
@@ -25,21 +27,23 @@ public sealed class SigningAuthority
     private readonly SigningAuthorityOptions _options;
     private readonly TimeProvider _clock;
     private readonly ILogger _log;
+    private readonly KubernetesClient _client;
     private PluggedInFiles? _files;
+    private StoredMaterial? _stored;
     private volatile CertificateAuthority _current;
     private volatile string _revoked = "";
     private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
-    private SigningAuthority(CertificateAuthority current, PluggedInFiles? files, SigningAuthorityOptions options, TimeProvider clock, ILogger log)
+    private SigningAuthority(CertificateAuthority current, SigningAuthorityOptions options, KubernetesClient client, TimeProvider clock, ILogger log)
     {
         _current = current;
-        _files = files;
         _options = options;
+        _client = client;
         _clock = clock;
         _log = log;
     }
 
-    /// <summary>Signs now; replaced when a plugged-in CA is renewed. Every set of roots shares some with the one before.</summary>
+    /// <summary>Signs now; replaced when a plugged-in CA is renewed or a self-signed root exchanged. Every set of roots shares some with the one before.</summary>
     public CertificateAuthority Current => _current;
 
     /// <summary>The revocation lists of the plugged-in CA (<c>ca-crl.pem</c>), for every node to obey; empty when there are none.</summary>
@@ -54,26 +58,60 @@ public sealed class SigningAuthority
     /// <summary>Loads the plugged-in CA if its files are there, else the stored self-signed one, else makes and stores one. Waits for an API server that cannot be reached.</summary>
     /// <exception cref="FormatException">What is there is no usable CA; it is never replaced by another. The message names the file or Secret.</exception>
     /// <exception cref="KubernetesException">The Secret may not be read or written.</exception>
-    public static async Task<SigningAuthority> LoadAsync(SigningAuthorityOptions options, KubernetesClient client, ILogger log, CancellationToken cancellationToken)
+    /// <param name="clock">By which certificates are judged and made; null takes the client's.</param>
+    public static async Task<SigningAuthority> LoadAsync(SigningAuthorityOptions options, KubernetesClient client, ILogger log, CancellationToken cancellationToken, TimeProvider? clock = null)
     {
-        var clock = client.Clock;
+        clock ??= client.Clock;
         if (PluggedInFiles.Read(options.PluggedInFolder) is { } files)
         {
             var pluggedIn = files.Load(clock, options.Policy);
             log.LogInformation("the CA is plugged in from {Folder}: {Subject}, until {NotAfter:u}", options.PluggedInFolder, pluggedIn.Certificate.Subject, pluggedIn.Certificate.NotAfter.ToUniversalTime());
             files.CheckRevocations();
-            return new SigningAuthority(pluggedIn, files, options, clock, log) { _revoked = files.Revoked };
+            return new SigningAuthority(pluggedIn, options, client, clock, log) { _files = files, _revoked = files.Revoked };
         }
-        var stored = await StoredAuthority.LoadOrCreateAsync(options, client, log, cancellationToken);
-        return new SigningAuthority(stored, null, options, clock, log);
+        var (material, stored) = await StoredAuthority.LoadOrCreateAsync(options, client, clock, log, cancellationToken);
+        return new SigningAuthority(stored, options, client, clock, log) { _stored = material };
     }
 
-    /// <summary>Looks after the plugged-in files until cancelled; a self-signed CA needs no looking after.</summary>
-    public async Task RunAsync(CancellationToken cancellationToken)
+    /// <summary>How far the exchange of a self-signed root is: the next step and when it is due. Null for a plugged-in CA, whose operator takes the steps.</summary>
+    /// <param name="rotation">By which settings; the step is due when the leader looks for the first time after that moment.</param>
+    public (RootStep Step, DateTimeOffset At)? NextStep(RootRotationOptions rotation) =>
+        _stored is { } stored ? new RootSchedule(_options.Policy.MaxLifetime, rotation.GracePercent).Next(stored.State(_clock, _options.Policy)) : null;
+
+    /// <summary>Follows what the CA is made of until cancelled: the plugged-in files, or the Secret of a self-signed CA, in which the leader exchanges the root.</summary>
+    public Task RunAsync(CancellationToken cancellationToken) => IsPluggedIn ? FollowFilesAsync(cancellationToken) : FollowSecretAsync(cancellationToken);
+
+    private async Task FollowFilesAsync(CancellationToken cancellationToken)
     {
-        if (_files is null) return;
         using var timer = new PeriodicTimer(_options.ReloadPeriod, _clock);
         while (await timer.WaitForNextTickAsync(cancellationToken)) Reload();
+    }
+
+    private async Task FollowSecretAsync(CancellationToken cancellationToken)
+    {
+        var secrets = StoredAuthority.Watch(_options, _client, _log);
+        var changes = secrets.Subscribe();
+        var watching = secrets.RunAsync(cancellationToken);
+        await foreach (var change in changes.ReadAllAsync(cancellationToken))
+            if (change.Kind is ChangeKind.Added or ChangeKind.Modified && change.After is { Name: StoredAuthority.SecretName } secret) TakeOver(secret);
+        await watching;
+    }
+
+    private void TakeOver(Secret secret)
+    {
+        try
+        {
+            var material = StoredMaterial.Of(secret);
+            if (material == _stored) return;
+            material.LoadNext(_clock, _options.Policy);   // what is to come must be as sound as what is
+            if (!TryExchange(material.Load(_clock, _options.Policy), $"Secret {secret.Key}")) return;
+            _stored = material;
+            TellChange();
+        }
+        catch (FormatException e)
+        {
+            _log.LogError("the CA of Secret {Secret} cannot be used, the CA in force stays: {Problem}", secret.Key, e.Message);
+        }
     }
 
     /// <summary>Takes over changed files if they hold a usable CA whose roots contain those in force, or are contained in them; otherwise the one in force stays.</summary>
@@ -87,21 +125,30 @@ public sealed class SigningAuthority
             if (files is null || files == _files) return;
             var next = files.Load(_clock, _options.Policy);
             files.CheckRevocations();
-            if (!RootChange.IsSafe(_current.Roots, next.Roots))
-            {
-                _log.LogError("the plugged-in CA in {Folder} has other roots; certificates in use would no longer be trusted, so the CA in force stays. Put the old and the new root into root-cert.pem first", _options.PluggedInFolder);
-                return;
-            }
-            if (!next.Roots.Equals(_current.Roots)) _log.LogInformation("the roots change: {Before} before, {After} now", RootChange.Describe(_current.Roots), RootChange.Describe(next.Roots));
+            if (!TryExchange(next, _options.PluggedInFolder)) return;
             _files = files;
-            _current = next;
             _revoked = files.Revoked;
-            Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
-            _log.LogInformation("the CA was renewed from {Folder}, until {NotAfter:u}", _options.PluggedInFolder, next.Certificate.NotAfter.ToUniversalTime());
+            TellChange();
         }
         catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
         {
             _log.LogError("the plugged-in CA in {Folder} cannot be used, the CA in force stays: {Problem}", _options.PluggedInFolder, e.Message);
         }
     }
+
+    /// <summary>Puts a CA in force if its roots are a step from those in force.</summary>
+    private bool TryExchange(CertificateAuthority next, string origin)
+    {
+        if (!RootChange.IsSafe(_current.Roots, next.Roots, _clock.GetUtcNow()))
+        {
+            _log.LogError("the CA in {Origin} has other roots; certificates in use would no longer be trusted, so the CA in force stays. Put the old and the new root into root-cert.pem first", origin);
+            return false;
+        }
+        if (!next.Roots.Equals(_current.Roots)) _log.LogInformation("the roots change: {Before} before, {After} now", RootChange.Describe(_current.Roots), RootChange.Describe(next.Roots));
+        _current = next;
+        _log.LogInformation("the CA was renewed from {Origin}, until {NotAfter:u}", origin, next.Certificate.NotAfter.ToUniversalTime());
+        return true;
+    }
+
+    private void TellChange() => Interlocked.Exchange(ref _changed, new(TaskCreationOptions.RunContinuationsAsynchronously)).TrySetResult();
 }

@@ -1,4 +1,3 @@
-using System.Text;
 using AmbientMesh.Identity;
 using AmbientMesh.Kubernetes;
 using Microsoft.Extensions.Logging;
@@ -15,13 +14,13 @@ internal static class StoredAuthority
     /// <summary>Loads the CA, or makes and stores it when there is none.</summary>
     /// <exception cref="FormatException">The Secret holds no usable CA. It is left alone: a new root would break trust in everything issued.</exception>
     /// <exception cref="KubernetesRefusedException">The Secret may not be read or written.</exception>
-    public static async Task<CertificateAuthority> LoadOrCreateAsync(SigningAuthorityOptions options, KubernetesClient client, ILogger log, CancellationToken cancellationToken)
+    public static async Task<(StoredMaterial Material, CertificateAuthority Authority)> LoadOrCreateAsync(SigningAuthorityOptions options, KubernetesClient client, TimeProvider clock, ILogger log, CancellationToken cancellationToken)
     {
         while (true)
         {
             try
             {
-                return await TryLoadAsync(options, client, log, cancellationToken) ?? await TryCreateAsync(options, client, log, cancellationToken);
+                return await TryLoadAsync(options, client, clock, log, cancellationToken) ?? await TryCreateAsync(options, client, clock, log, cancellationToken);
             }
             catch (KubernetesException e) when (e.AlreadyExists)
             {
@@ -35,15 +34,19 @@ internal static class StoredAuthority
         }
     }
 
-    private static async Task<CertificateAuthority?> TryLoadAsync(SigningAuthorityOptions options, KubernetesClient client, ILogger log, CancellationToken cancellationToken)
+    /// <summary>Watches that Secret alone.</summary>
+    public static Informer<Secret> Watch(SigningAuthorityOptions options, KubernetesClient client, ILogger log) =>
+        new(client.Of<Secret>(), new InformerOptions { Selection = new Selection { Namespace = options.SystemNamespace, FieldSelector = $"metadata.name={SecretName}" }, Log = log });
+
+    private static async Task<(StoredMaterial, CertificateAuthority)?> TryLoadAsync(SigningAuthorityOptions options, KubernetesClient client, TimeProvider clock, ILogger log, CancellationToken cancellationToken)
     {
         if (await client.Of<Secret>().GetAsync(options.SystemNamespace, SecretName, cancellationToken) is not { } secret) return null;
         try
         {
-            var ca = CertificateAuthority.Load(
-                Text(secret, "ca-cert.pem", isNeeded: true), Text(secret, "ca-key.pem", isNeeded: true), Text(secret, "cert-chain.pem"), Text(secret, "root-cert.pem"), client.Clock, options.Policy);
+            var material = StoredMaterial.Of(secret);
+            var ca = material.Load(clock, options.Policy);
             log.LogInformation("the CA is the self-signed one of Secret {Secret}, until {NotAfter:u}", secret.Key, ca.Certificate.NotAfter.ToUniversalTime());
-            return ca;
+            return (material, ca);
         }
         catch (FormatException e)
         {
@@ -51,31 +54,13 @@ internal static class StoredAuthority
         }
     }
 
-    private static async Task<CertificateAuthority> TryCreateAsync(SigningAuthorityOptions options, KubernetesClient client, ILogger log, CancellationToken cancellationToken)
+    private static async Task<(StoredMaterial, CertificateAuthority)> TryCreateAsync(SigningAuthorityOptions options, KubernetesClient client, TimeProvider clock, ILogger log, CancellationToken cancellationToken)
     {
-        var ca = CertificateAuthority.CreateSelfSigned(options.TrustDomain, client.Clock, options.Policy, options.SelfSignedKeyBits);
-        var certificate = Encoding.UTF8.GetBytes(ca.CertificatePem);
-        var secret = new Secret
-        {
-            Metadata = new ObjectMeta { Namespace = options.SystemNamespace, Name = SecretName },
-            Type = SecretType,
-            Data = new Dictionary<string, byte[]>
-            {
-                ["ca-cert.pem"] = certificate,
-                ["ca-key.pem"] = Encoding.UTF8.GetBytes(ca.ExportPrivateKeyPem()),
-                ["cert-chain.pem"] = [],
-                ["key.pem"] = [],
-                ["root-cert.pem"] = certificate,
-            },
-        };
+        var ca = CertificateAuthority.CreateSelfSigned(options.TrustDomain, clock, options.Policy, options.SelfSignedKeyBits, options.SelfSignedLifetime);
+        var material = StoredMaterial.Of(ca);
+        var secret = material.In(new Secret { Metadata = new ObjectMeta { Namespace = options.SystemNamespace, Name = SecretName }, Type = SecretType });
         await client.Of<Secret>().CreateAsync(secret, null, cancellationToken);
         log.LogInformation("made a self-signed CA for {TrustDomain} and stored it in Secret {Secret}", options.TrustDomain, secret.Key);
-        return ca;
-    }
-
-    private static string Text(Secret secret, string key, bool isNeeded = false)
-    {
-        if (secret.Data.TryGetValue(key, out var value)) return Encoding.UTF8.GetString(value);
-        return isNeeded ? throw new FormatException($"it has no {key}") : "";
+        return (material, ca);
     }
 }

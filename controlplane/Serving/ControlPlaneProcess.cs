@@ -101,11 +101,14 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         // Who may ask, and the CA.
         var callers = new CallerAuthentication(client, new CallerAuthenticationOptions { Audiences = settings.TokenAudiences, TrustDomain = scope.TrustDomain, ClusterId = settings.ClusterId });
         Authority = await SigningAuthority.LoadAsync(AuthorityOptions(settings, scope), client, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"), cancellationToken);
+        var certificateMetrics = new CertificateMetrics(Metrics, () => Authority.Current, clock);
         var certificates = new CertificateRequests(
-            callers, Authority, pods, settings.TrustedNodeAccounts, new CertificateMetrics(Metrics, () => Authority.Current, clock), clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
+            callers, Authority, pods, settings.TrustedNodeAccounts, certificateMetrics, clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
         var serving = new ServingCertificate(Authority, ServingCertificate.NamesOf(settings.SystemNamespace, settings.Revision, settings.CustomHosts));
         var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"), settings.DistributesRevocations);
         List<Func<CancellationToken, Task>> writers = [roots.RunAsync];
+        if (!Authority.IsPluggedIn && settings.RootRotation.CheckInterval > TimeSpan.Zero)
+            writers.Add(new RootRotating(client, AuthorityOptions(settings, scope), settings.RootRotation, certificateMetrics, clock, logs.CreateLogger("AmbientMesh.ControlPlane.Roots")).RunAsync);
         if (settings.WritesStatus) writers.Add(new StatusWriting(client, statusReports, logs.CreateLogger("AmbientMesh.ControlPlane.Status")).RunAsync);
         if (settings.UntaintsNodes) writers.Add(new NodeUntainting(client, watch.Nodes, watch.Pods, settings.SystemNamespace, logs.CreateLogger("AmbientMesh.ControlPlane.Nodes")).RunAsync);
         if (settings.AllocatesAddresses)
@@ -132,7 +135,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         CoverageMetrics.Register(Metrics, coverage.RecentReport);
 
         // Ports.
-        var debug = new DebugPages(mesh, loop, _discovery, settings.ClusterId);
+        var debug = new DebugPages(mesh, loop, _discovery, settings.ClusterId, Authority, settings.RootRotation);
         var pages = new HttpPages(() => [.. watch.Pending.Select(kind => $"list of {kind}"), .. Readiness.Pending], Metrics, debug, coverage, callers.AuthenticateAsync, settings.SystemNamespace);
         Listeners = await MeshListeners.StartAsync(
             settings,
@@ -217,6 +220,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         SystemNamespace = settings.SystemNamespace,
         PluggedInFolder = settings.PluggedCaFolder,
         SelfSignedKeyBits = settings.SelfSignedKeyBits,
+        SelfSignedLifetime = settings.SelfSignedLifetime,
         Policy = new IssuancePolicy { DefaultLifetime = settings.DefaultCertificateLifetime, MaxLifetime = settings.MaxCertificateLifetime },
     };
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AmbientMesh.ControlPlane.Certificates;
 using AmbientMesh.ControlPlane.Collections;
 using AmbientMesh.ControlPlane.Discovery;
 using AmbientMesh.ControlPlane.Translation;
@@ -12,7 +13,9 @@ namespace AmbientMesh.ControlPlane.Serving;
 /// <param name="loop">The thread on which they are read.</param>
 /// <param name="server">Its clients.</param>
 /// <param name="clusterId">Told with each client.</param>
-internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, DeltaDiscoveryServer server, string clusterId)
+/// <param name="authority">The CA in force.</param>
+/// <param name="rotation">When its root is exchanged, if it is a self-signed one.</param>
+internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, DeltaDiscoveryServer server, string clusterId, SigningAuthority authority, RootRotationOptions rotation)
 {
     private static readonly JsonWriterOptions Indented = new() { Indented = true };
 
@@ -24,6 +27,7 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         ("config_dump", "resources served; ?type=address, workload, service or authorization, ?name= for one"),
         ("origins", "the Kubernetes objects that made a resource: kind, namespace, name, generation; ?name= for one, repeatable"),
         ("collectionz", "size of each collection"),
+        ("certificates", "the CA in force: what signs, which roots are trusted, the next step in the exchange of a self-signed root"),
         ("coverage", "how much of the mesh is protected: pods, gaps and why, traffic by mutual TLS and plaintext; ?limit= pairs, ?refresh asks every node now"),
     ];
 
@@ -33,6 +37,7 @@ internal sealed class DebugPages(MeshCollections mesh, CollectionLoop loop, Delt
         "" => Render(WriteIndex),
         "syncz" => Render(WriteSync),
         "connections" => Render(WriteConnections),
+        "certificates" => Render(json => CertificatePage.Write(json, authority, rotation)),
         "origins" => await loop.ReadAsync(() => Render(json => OriginPage.Write(json, mesh, names)), cancellationToken),
         "collectionz" => await loop.ReadAsync(() => Render(WriteSizes), cancellationToken),
         "config_dump" when (type ?? "address") is "address" or "workload" or "service" or "authorization" =>

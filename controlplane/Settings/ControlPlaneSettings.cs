@@ -1,5 +1,7 @@
 using System.Net;
 using System.Net.Sockets;
+using AmbientMesh.ControlPlane.Certificates;
+using AmbientMesh.Identity;
 using AmbientMesh.Telemetry.Otlp;
 
 namespace AmbientMesh.ControlPlane.Settings;
@@ -84,6 +86,10 @@ public sealed record ControlPlaneSettings
     public IReadOnlyList<string> CustomHosts { get; init; } = [];
     /// <summary>CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE: bits.</summary>
     public int SelfSignedKeyBits { get; init; } = 2048;
+    /// <summary>CITADEL_SELF_SIGNED_CA_CERT_TTL: life of a self-signed root.</summary>
+    public TimeSpan SelfSignedLifetime { get; init; } = CertificateAuthority.SelfSignedLifetime;
+    /// <summary>CITADEL_SELF_SIGNED_ROOT_CERT_…: when a self-signed root is exchanged.</summary>
+    public RootRotationOptions RootRotation { get; init; } = new();
 
     /// <summary>COVERAGE_INTERVAL: how often every node is asked what it protects; 0 never.</summary>
     public TimeSpan CoverageInterval { get; init; } = TimeSpan.FromSeconds(30);
@@ -109,6 +115,8 @@ public sealed record ControlPlaneSettings
         if (AllocatedIpv6.BaseAddress.AddressFamily != AddressFamily.InterNetworkV6 || AllocatedIpv6.PrefixLength > 126) yield return $"PILOT_IP_AUTOALLOCATE_IPV6_PREFIX is {AllocatedIpv6}; expected an IPv6 range of at least four addresses.";
         if (CoverageInterval != TimeSpan.Zero && CoverageInterval < TimeSpan.FromSeconds(1)) yield return $"COVERAGE_INTERVAL is {CoverageInterval}; expected 0 for never, or at least 1s.";
         if (SelfSignedKeyBits is < 2048 or > 8192) yield return $"CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE is {SelfSignedKeyBits}; expected 2048 to 8192 bits.";
+        if (SelfSignedLifetime < TimeSpan.FromHours(1)) yield return $"CITADEL_SELF_SIGNED_CA_CERT_TTL is {SelfSignedLifetime}; expected at least 1h.";
+        if (RootRotation.GracePercent is < 1 or > 90) yield return $"CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE is {RootRotation.GracePercent}; expected 1 to 90 percent.";
         if (TokenAudiences.Count == 0) yield return "TOKEN_AUDIENCES is empty; without an audience any token of the cluster would be accepted.";
         foreach (var account in TrustedNodeAccounts)
             if (account.Split('/') is not [{ Length: > 0 }, { Length: > 0 }]) yield return $"CA_TRUSTED_NODE_ACCOUNTS has '{account}'; expected <namespace>/<service account>.";

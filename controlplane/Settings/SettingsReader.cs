@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Net;
+using AmbientMesh.ControlPlane.Certificates;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry.Otlp;
 
@@ -66,6 +67,13 @@ internal sealed class SettingsReader
         DistributesRevocations = Boolean("PILOT_ENABLE_CA_CRL", _default.DistributesRevocations),
         CustomHosts = List("ISTIOD_CUSTOM_HOST", _default.CustomHosts),
         SelfSignedKeyBits = (int)Number("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE", _default.SelfSignedKeyBits),
+        SelfSignedLifetime = Duration("CITADEL_SELF_SIGNED_CA_CERT_TTL", _default.SelfSignedLifetime),
+        RootRotation = new RootRotationOptions
+        {
+            CheckInterval = Duration("CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", _default.RootRotation.CheckInterval),
+            GracePercent = (int)Number("CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE", _default.RootRotation.GracePercent),
+            HasJitter = Boolean("CITADEL_ENABLE_JITTER_FOR_ROOT_CERT_ROTATOR", _default.RootRotation.HasJitter),
+        },
         CoverageInterval = Duration("COVERAGE_INTERVAL", _default.CoverageInterval),
         Export = Export(),
         LogsAsJson = Chosen(("LOG_FORMAT", Text("LOG_FORMAT", "text")), "text", "json") == "json",

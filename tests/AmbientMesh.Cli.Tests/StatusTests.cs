@@ -13,6 +13,11 @@ public sealed class StatusTests
           "type.googleapis.com/istio.security.Authorization":{"synced":true,"nonce_sent":"6","nonce_acked":"6","rejected":{}}}}]
         """;
 
+    private const string Certificates = """
+        {"plugged_in":false,"signing":{"subject":"O=cluster.local","serial":"5E0C","not_before":"2026-11-21T00:00:00Z","not_after":"2036-11-18T00:00:00Z"},
+         "roots":[{"subject":"O=cluster.local","serial":"5E0C"},{"subject":"O=cluster.local","serial":"7A11"}],"rotation":{"next_step":"switch","due":"2035-02-17T00:00:00+00:00"}}
+        """;
+
     [Fact]
     public async Task A_mesh_in_order_is_fine()
     {
@@ -20,6 +25,7 @@ public sealed class StatusTests
         var (code, output, error) = await mesh.RunAsync("status");
         Assert.True(code == ExitCodes.Fine, output + error);
         Assert.Contains("ztunnel-1.istio-system   node-1   yes     Kubernetes   istiod-1   0.1.0     2 (WADS SYNCED, WDS-AUTHZ SYNCED)", output, StringComparison.Ordinal);
+        Assert.Contains("self-signed CA O=cluster.local 5E0C signs until 2036-11-18T00:00:00Z, 2 roots are trusted; next step of the root's exchange: switch at 2035-02-17", output, StringComparison.Ordinal);
         var json = JsonNode.Parse((await mesh.RunAsync("proxy-status", "-o", "json")).Output)!;
         Assert.True((bool)json["ztunnels"]![0]!["inSync"]!);
         Assert.Equal("istiod-1", (string?)json["ztunnels"]![0]!["controlPlane"]);
@@ -96,7 +102,7 @@ public sealed class StatusTests
         await mesh.ObjectAsync(DaemonSet.Type, Workload("DaemonSet", "ztunnel", """{"desiredNumberScheduled":1,"numberReady":1,"currentNumberScheduled":1,"numberMisscheduled":0}"""));
         await mesh.ObjectAsync(DaemonSet.Type, Workload("DaemonSet", "istio-cni-node", """{"desiredNumberScheduled":1,"numberReady":1,"currentNumberScheduled":1,"numberMisscheduled":0}"""));
         mesh.Serve("istiod-1", 15014, path => path == "/version" ? "0.1.0\n" : null);
-        mesh.Serve("istiod-1", 8080, path => path == "/debug/syncz" ? syncz : null);
+        mesh.Serve("istiod-1", 8080, path => path switch { "/debug/syncz" => syncz, "/debug/certificates" => Certificates, _ => null });
         mesh.Serve("ztunnel-1", 15020, _ => "istio_build{component=\"ztunnel\",tag=\"0.1.0\"} 1\n");
         mesh.Serve("agent-1", 8000, _ => """{"version":"0.1.0","ready":true,"ztunnels":1,"enrolled":[],"notEnrolled":[],"problems":[]}""");
         return mesh;

@@ -30,6 +30,9 @@ public class PortsAndPagesTests
         Assert.Equal(["Pod v1 default/client", "Service v1 default/server"], origins.EnumerateArray().Select(o => $"{o.GetProperty("kind")} {o.GetProperty("apiVersion")} {o.GetProperty("namespace")}/{o.GetProperty("name")}"));
         Assert.Equal(("Kubernetes//Pod/default/client", Xds.TypeUrls.Address), (origins[0].GetProperty("resource").GetString(), origins[0].GetProperty("typeUrl").GetString()));
         Assert.NotEqual("", origins[0].GetProperty("resourceVersion").GetString());
+        var certificates = JsonDocument.Parse((await world.GetAsync("/debug/certificates")).Body).RootElement;
+        Assert.Equal(world.Process.Authority.Current.Certificate.SerialNumber, certificates.GetProperty("signing").GetProperty("serial").GetString());
+        Assert.Equal((1, "announce"), (certificates.GetProperty("roots").GetArrayLength(), certificates.GetProperty("rotation").GetProperty("next_step").GetString()));
         Assert.Contains("/debug/syncz", (await world.GetAsync("/debug")).Body, StringComparison.Ordinal);
         Assert.Equal(404, (await world.GetAsync("/debug/nosuch")).Status);
         Assert.Equal(404, (await world.GetAsync("/debug/config_dump?type=secret")).Status);

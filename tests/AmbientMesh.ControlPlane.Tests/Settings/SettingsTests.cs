@@ -63,6 +63,10 @@ public class SettingsTests
     [InlineData("MAX_WORKLOAD_CERT_TTL", "1h", "DEFAULT_WORKLOAD_CERT_TTL")]
     [InlineData("TOKEN_AUDIENCES", ",", "TOKEN_AUDIENCES is empty")]
     [InlineData("CITADEL_SELF_SIGNED_CA_RSA_KEY_SIZE", "1024", "2048 to 8192")]
+    [InlineData("CITADEL_SELF_SIGNED_CA_CERT_TTL", "59m", "at least 1h")]
+    [InlineData("CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE", "0", "1 to 90 percent")]
+    [InlineData("CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE", "91", "1 to 90 percent")]
+    [InlineData("CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", "hourly", "expected a duration")]
     public void Settings_that_do_not_go_together_are_refused(string name, string value, string told) =>
         Assert.Contains(told, Assert.Single(Read("", (name, value)).Problems), StringComparison.Ordinal);
 
