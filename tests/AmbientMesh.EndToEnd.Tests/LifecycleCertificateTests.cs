@@ -49,14 +49,19 @@ public sealed class LifecycleCertificateTests(ClusterFixture cluster)
         await PlugInAsync(new Dictionary<string, string>(files) { ["root-cert.pem"] = next.RootPem, ["ca-crl.pem"] = list });
         await load.BrokenAsync(10);
         Assert.Contains(await MetricsAsync(), l => l.StartsWith("istio_crl_policy_rejections_total", StringComparison.Ordinal) && !l.EndsWith(" 0", StringComparison.Ordinal));
-        Assert.Contains(await MetricsAsync(), l => l.Contains("CERT_REVOKED", StringComparison.Ordinal));
+        foreach (var reporter in (string[])["source", "destination"])
+            Assert.Contains(await MetricsAsync(), l => l.Contains("CERT_REVOKED", StringComparison.Ordinal) && l.Contains($"reporter=\"{reporter}\"", StringComparison.Ordinal));
         Assert.Contains(await MetricsAsync(), l => l.StartsWith("istio_crl_untracked_connections_total{reporter=\"destination\"} 0", StringComparison.Ordinal));
 
         // 5. Another intermediate takes over, and all is well again without a restart.
         await PlugInAsync(new Dictionary<string, string>(replacement) { ["ca-crl.pem"] = list });
         await EveryAsync(shop, certificates => certificates.All(c => c.Issuers.Contains("second intermediate")));
         await load.MadeAsync(40);
-        await load.StopAsync();
+        var after = await load.CountsAsync();
+        await load.MadeAsync(40);
+        var recovered = await load.StopAsync();
+        LifecycleResults.Write("revocation", "the intermediate of every certificate in use is revoked, then replaced", recovered);
+        Assert.Equal((after.Failed, after.Reset, after.LongLivedBroken), (recovered.Failed, recovered.Reset, recovered.LongLivedBroken));   // nothing is lost any more
         await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL-");
         await shop.RolledOutAsync(System, "daemonset/ztunnel");
     }

@@ -62,8 +62,8 @@ public sealed class AgentAndZtunnelTests : IAsyncLifetime
 
         await _ztunnel!.DisposeAsync();
         _ztunnel = null;
-        Assert.False(await SeenOnTheWireAsync(async () => Assert.True(await PodClient.FailsAsync(Place(_client), At(_server))), expectsTraffic: false));
-        Assert.True(await PodClient.FailsAsync(Place(_client), new IPEndPoint(_server.V6, 8080)));
+        Assert.False(await SeenOnTheWireAsync(async () => Assert.True(await PodClient.FailsAsync(Place(_client), At(_server), _secret)), expectsTraffic: false));
+        Assert.True(await PodClient.FailsAsync(Place(_client), new IPEndPoint(_server.V6, 8080), _secret));
 
         await StartZtunnelAsync();
         await Eventually.IsTrueAsync(() => _node.Agent!.StatusAsync().GetAwaiter().GetResult()["enrolled"]!.AsArray().All(pod => (bool)pod!["acknowledged"]!), "ztunnel has taken both pods");

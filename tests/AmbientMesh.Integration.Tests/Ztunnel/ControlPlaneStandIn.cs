@@ -80,6 +80,7 @@ public sealed class ControlPlaneStandIn : IAsyncDisposable
         [.. service.Addresses.Select(address => $"{address.Network}/{new IPAddress(address.Address.Span)}")])]);
 
     public void Put(Security.Authorization policy) => Update(_policies, $"{policy.Namespace}/{policy.Name}", policy);
+    public void Put(IEnumerable<Security.Authorization> policies) => _policies.Update([.. policies.Select(p => XdsResource.Create(_policies.TypeUrl, $"{p.Namespace}/{p.Name}", p))]);
     public void RemovePolicy(string name) => _policies.Update([], [name]);
     public void RemoveAddress(string name) => _addresses.Update([], [name]);
 

@@ -93,13 +93,15 @@ public sealed class NodeAgentTests : IAsyncLifetime
     public async Task A_pod_whose_port_is_taken_waits_is_tried_again_and_can_be_taken_back()
     {
         await SnapshotAsync(_client);
-        var taken = _server.Namespace.Run(() =>
-        {
-            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
-            socket.Bind(new IPEndPoint(IPAddress.Any, 15001));
-            socket.Listen();
-            return socket;
-        });
+        var unwanted = await PodAsync("unwanted");
+        using var inTheWay = Taking15001(unwanted);
+        Assert.StartsWith("failure to start proxy", await _node.Agent.AddAsync("u", unwanted));
+        Assert.Equal(["workload proxy manager"], _node.App.Readiness.Pending);
+        Assert.Equal("", await _node.Agent.DeleteAsync("u"));   // taken back while it waits
+        Assert.Empty(_node.App.Readiness.Pending);
+        Assert.Equal(0, _node.Metric("workload_manager_pending_proxy_count"));
+
+        var taken = Taking15001(_server);
         Assert.Equal("failure to start proxy : Bind([::]:15001, Os { code: 98, kind: AddrInUse, message: \"Address already in use\" })", await _node.Agent.AddAsync("s", _server));
         Assert.Equal(["workload proxy manager"], _node.App.Readiness.Pending);
         Assert.Equal(1, _node.Metric("workload_manager_pending_proxy_count"));
@@ -107,6 +109,14 @@ public sealed class NodeAgentTests : IAsyncLifetime
         await Patience.Within(_node.App.Readiness.WhenReadyAsync(Patience.Token));   // the retry, 5 s later
         Assert.Equal("ping", await CallAsync());
     }
+
+    private static Socket Taking15001(PodNamespace pod) => pod.Namespace.Run(() =>
+    {
+        var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        socket.Bind(new IPEndPoint(IPAddress.Any, 15001));
+        socket.Listen();
+        return socket;
+    });
 
     [Fact, Scenario("L4-154", "L4-155", "L4-156")]
     public async Task An_agent_that_restarts_interrupts_nothing_and_its_snapshot_decides()

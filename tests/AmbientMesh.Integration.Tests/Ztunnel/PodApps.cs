@@ -96,11 +96,11 @@ public static class PodClient
     }
 
     /// <summary>Whether a connection is refused, reset, or closed without a byte.</summary>
-    public static async Task<bool> FailsAsync(PodNamespace pod, IPEndPoint destination)
+    public static async Task<bool> FailsAsync(PodNamespace pod, IPEndPoint destination, string text = "ping")
     {
         try
         {
-            return await CallAsync(pod, destination) is "";
+            return await CallAsync(pod, destination, text) is "";
         }
         catch (Exception e) when (e is IOException or SocketException)
         {

@@ -24,7 +24,7 @@ public sealed class TestNode : IAsyncDisposable
     public LogCollector Log { get; }
 
     /// <summary>Starts a proxy under a control plane; with <paramref name="snapshot"/> it also gets an empty snapshot and is ready.</summary>
-    public static async Task<TestNode> StartAsync(string name, ControlPlaneStandIn plane, bool snapshot = true, NodeAgentStandIn? agent = null, Func<ZtunnelSettings, ZtunnelSettings>? with = null)
+    public static async Task<TestNode> StartAsync(string name, ControlPlaneStandIn plane, bool snapshot = true, NodeAgentStandIn? agent = null, Func<ZtunnelSettings, ZtunnelSettings>? with = null, TimeProvider? clock = null)
     {
         agent ??= new NodeAgentStandIn();
         var log = new LogCollector();
@@ -42,7 +42,7 @@ public sealed class TestNode : IAsyncDisposable
             ReadinessPort = 0,
             TerminationDeadline = TimeSpan.FromSeconds(2),
         };
-        var app = await ZtunnelApp.StartAsync(with?.Invoke(settings) ?? settings, loggers, LogFilter.Parse("trace"), TimeProvider.System);
+        var app = await ZtunnelApp.StartAsync(with?.Invoke(settings) ?? settings, loggers, LogFilter.Parse("trace"), clock ?? TimeProvider.System);
         var node = new TestNode(name, app, agent, log, loggers);
         if (snapshot)
         {

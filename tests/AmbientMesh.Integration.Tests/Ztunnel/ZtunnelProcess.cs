@@ -10,6 +10,7 @@ public sealed class ZtunnelProcess : IAsyncDisposable
     private readonly Process _process;
     private readonly StringBuilder _output = new();
     private readonly Task _reading;
+    private bool _isDisposed;
 
     private ZtunnelProcess(Process process)
     {
@@ -50,6 +51,8 @@ public sealed class ZtunnelProcess : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        if (_isDisposed) return;
+        _isDisposed = true;
         if (!_process.HasExited) _process.Kill();
         await _process.WaitForExitAsync(CancellationToken.None);
         await _reading;

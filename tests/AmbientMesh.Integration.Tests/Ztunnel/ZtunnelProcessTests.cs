@@ -36,7 +36,12 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
             w.Addresses.RemoveAt(1);
         }));
         _app = PodServer.Echo(_server, 8080);
-        _ztunnel = ZtunnelProcess.Start(_home, Settings());
+        await BeginAsync();
+    }
+
+    private async Task BeginAsync(params string[] before)
+    {
+        _ztunnel = ZtunnelProcess.Start(_home, Settings(), before);
         await _agent.AcceptAsync();
         foreach (var pod in (PodNamespace[])[_client, _server]) Assert.Equal("", await _agent.AddAsync(TestMesh.UidOf(pod), pod));
         Assert.Equal("", await _agent.SnapshotSentAsync());
@@ -165,6 +170,43 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
         await PingAsync(open);
         Assert.EndsWith("ready\n", await GetAsync(_plain, Home(15021), "/healthz/ready"));
         Assert.Single(_ztunnel.Output.Split('\n'), line => line.Contains("no file descriptors are left"));
+    }
+
+    [Fact]
+    public async Task With_a_full_disk_for_its_log_traffic_goes_on_lost_lines_are_counted_and_it_writes_again_when_there_is_room()
+    {
+        await _ztunnel.DisposeAsync();
+        var disk = Directory.CreateTempSubdirectory("amz-disk-").FullName;   // 64 KiB, mounted for the program alone
+        try
+        {
+            await BeginAsync("unshare", "-m", "sh", "-c", "mount -t tmpfs -o size=64k none \"$0\" && exec \"$@\" > \"$0/log\" 2>&1", disk);
+            string seen = $"/proc/{_ztunnel.Id}/root{disk}", log = $"{seen}/log", filler = $"{seen}/filler";
+            await Eventually.IsTrueAsync(() => File.Exists(log) && new FileInfo(log).Length > 0, "the log is written to the small disk");
+            Assert.ThrowsAny<IOException>(() => File.WriteAllBytes(filler, new byte[128 * 1024]));
+
+            for (var i = 0; i < 40; i++) Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+            while (await LostLinesAsync() == 0) Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+            Assert.EndsWith("ready\n", await GetAsync(_plain, Home(15021), "/healthz/ready"));
+
+            File.Delete(filler);
+            Assert.Equal("ping", await PodClient.CallAsync(_client, TestMesh.At(_server, 8080)));
+            await Eventually.IsTrueAsync(() => ReadShared(log).Contains("log lines were lost: the log was not read, or could not be written", StringComparison.Ordinal), "the loss is told in the log");
+        }
+        finally
+        {
+            await _ztunnel.DisposeAsync();
+            Directory.Delete(disk);
+        }
+    }
+
+    private async Task<double> LostLinesAsync() =>
+        (await GetAsync(_plain, Home(15020), "/metrics")).Split('\n').Where(l => l.StartsWith("ambientmesh_log_lines_dropped_total ", StringComparison.Ordinal)).Sum(l => double.Parse(l.Split(' ')[1]));
+
+    private static string ReadShared(string file)
+    {
+        using var stream = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        using var reader = new StreamReader(stream);
+        return reader.ReadToEnd();
     }
 
     private static async Task PingAsync(TcpClient client)
