@@ -32,8 +32,8 @@ internal sealed class ConfigMapDistribution(KubernetesClient client, Informer<Na
         Task[] running =
         [
             published.RunAsync(stop.Token),
-            ForwardAsync(namespaces.Subscribe(), change => change.Key.Name, due.Writer, stop.Token),
-            ForwardAsync(published.Subscribe(), change => change.Key.Namespace, due.Writer, stop.Token),
+            ForwardAsync(namespaces.SubscribeUntil(stop.Token), change => change.Key.Name, due.Writer, stop.Token),
+            ForwardAsync(published.SubscribeUntil(stop.Token), change => change.Key.Namespace, due.Writer, stop.Token),
             FollowAsync(due.Writer, stop.Token),
             WriteAsync(published, due.Reader, stop.Token),
         ];
@@ -52,6 +52,7 @@ internal sealed class ConfigMapDistribution(KubernetesClient client, Informer<Na
     {
         await foreach (var change in changes.ReadAllAsync(cancellationToken))
             if (change.Kind != ChangeKind.Synced) due.TryWrite(ns(change));
+        cancellationToken.ThrowIfCancellationRequested();
     }
 
     private async Task FollowAsync(ChannelWriter<string> due, CancellationToken cancellationToken)

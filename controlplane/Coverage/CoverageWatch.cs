@@ -25,6 +25,7 @@ internal sealed class CoverageWatch(ClusterWatch cluster, string systemNamespace
     {
         public DateTimeOffset? LastAnswer { get; init; }
         public string? Problem { get; init; }
+        public DateTimeOffset? LastFailure { get; init; }
         public bool IsSilent { get; init; }
         public AgentCoverage? Report { get; init; }
         public IReadOnlyDictionary<string, PodCoverage>? Pods { get; init; }
@@ -40,7 +41,7 @@ internal sealed class CoverageWatch(ClusterWatch cluster, string systemNamespace
             await cluster.WaitForSyncAsync(cancellationToken);
             while (true)
             {
-                if (interval > TimeSpan.Zero) await RefreshAsync(cancellationToken);
+                if (interval > TimeSpan.Zero) await TryRefreshAsync(cancellationToken);
                 await Task.Delay(interval > TimeSpan.Zero ? interval : Timeout.InfiniteTimeSpan, clock, cancellationToken);
             }
         }
@@ -50,13 +51,46 @@ internal sealed class CoverageWatch(ClusterWatch cluster, string systemNamespace
         }
     }
 
-    /// <summary>One round over all parts, now; rounds do not overlap.</summary>
+    // Figures that are shown must not end what protects the mesh.
+    private async Task TryRefreshAsync(CancellationToken cancellationToken)
+    {
+        try
+        {
+            await RefreshAsync(cancellationToken);
+        }
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
+        {
+            log.LogError("a round of questions for coverage failed, the next one is in {Seconds} s: {Problem}", interval.TotalSeconds, e.Message);
+        }
+    }
+
+    /// <summary>One round over all parts, now, that ends at the latest after <paramref name="limit"/>: what has not answered by then is left as it was known.</summary>
+    public async Task RefreshAsync(TimeSpan limit, CancellationToken cancellationToken)
+    {
+        using var timer = new CancellationTokenSource(limit, clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(timer.Token, cancellationToken);
+        try
+        {
+            await RefreshAsync(either.Token);
+        }
+        catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
+        {
+            log.LogDebug("not every part answered within {Seconds} s", limit.TotalSeconds);
+        }
+    }
+
+    /// <summary>One round over all parts, now; rounds do not overlap. Parts that failed last time come last, so that those of dead nodes do not hold up the others.</summary>
     public async Task RefreshAsync(CancellationToken cancellationToken)
     {
         await _round.WaitAsync(cancellationToken);
         try
         {
             var parts = NodeParts.Of(cluster.Pods.Items, systemNamespace).ToList();
+            lock (_gate)
+            {
+                foreach (var part in parts) _parts.TryAdd(part.Uid, new PartRecord(part) { Problem = $"{part.Address} has not been asked yet" });
+                parts = [.. parts.OrderBy(part => _parts[part.Uid] is { Problem: not null, LastFailure: not null })];
+            }
             var options = new ParallelOptions { MaxDegreeOfParallelism = Parallel, CancellationToken = cancellationToken };
             await System.Threading.Tasks.Parallel.ForEachAsync(parts, options, async (part, token) => Take(part, await _scrape.AskAsync(part, clock, token)));
             lock (_gate)
@@ -131,7 +165,7 @@ internal sealed class CoverageWatch(ClusterWatch cluster, string systemNamespace
                 NodeAnswer.Pods told => new PartRecord(part) { LastAnswer = now, Report = told.Report, Pods = told.Report.Pods.ToDictionary(pod => pod.Uid) },
                 NodeAnswer.Counters => new PartRecord(part) { LastAnswer = now },
                 NodeAnswer.NoFigures => new PartRecord(part) { LastAnswer = now, IsSilent = true, Problem = $"{part.Address} has no such page" },
-                NodeAnswer.Failed failed => before with { Part = part, Problem = failed.Problem },
+                NodeAnswer.Failed failed => before with { Part = part, Problem = failed.Problem, LastFailure = now },
                 _ => before,
             };
         }

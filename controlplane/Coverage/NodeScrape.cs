@@ -63,8 +63,9 @@ internal sealed class NodeScrape(HttpMessageHandler? handler = null) : IDisposab
         {
             return new NodeAnswer.Failed($"{part.Address} did not answer within {Limit.TotalSeconds} s");
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or JsonException)
+        catch (Exception e) when (!cancellationToken.IsCancellationRequested)
         {
+            // Whatever a part sends, a body that is not the encoding it claims to be among it, is that part's problem and no other's.
             return new NodeAnswer.Failed($"{part.Address}: {e.GetBaseException().Message}");
         }
     }

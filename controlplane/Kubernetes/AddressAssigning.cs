@@ -18,7 +18,7 @@ public sealed class AddressAssigning(KubernetesClient client, Informer<ServiceEn
     {
         var plan = new AddressPlan(ipv4, ipv6);
         await entries.WaitForSyncAsync(cancellationToken);
-        var changes = entries.Subscribe();
+        var changes = entries.SubscribeUntil(cancellationToken);
         Dictionary<ObjectKey, string> written = [];   // versions written upon, which the watch has not yet brought back
         while (true)
         {
@@ -35,8 +35,12 @@ public sealed class AddressAssigning(KubernetesClient client, Informer<ServiceEn
                     if (await TryWriteAsync(assignment, cancellationToken)) written[assignment.Entry.Key] = assignment.Entry.Metadata.ResourceVersion ?? "";
                     else isComplete = false;
             if (!isComplete) await Task.Delay(Retry, client.Clock, cancellationToken);
-            else if (!await changes.WaitToReadAsync(cancellationToken)) return;
-            else await Task.Delay(Gathering, client.Clock, cancellationToken);
+            else if (await changes.WaitToReadAsync(cancellationToken)) await Task.Delay(Gathering, client.Clock, cancellationToken);
+            else
+            {
+                cancellationToken.ThrowIfCancellationRequested();
+                return;
+            }
         }
     }
 

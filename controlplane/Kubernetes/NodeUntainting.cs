@@ -32,7 +32,7 @@ public sealed class NodeUntainting
     public async Task RunAsync(CancellationToken cancellationToken)
     {
         await Task.WhenAll(_nodes.WaitForSyncAsync(cancellationToken), _pods.WaitForSyncAsync(cancellationToken));
-        var (nodes, pods) = (_nodes.Subscribe(), _pods.Subscribe());
+        var (nodes, pods) = (_nodes.SubscribeUntil(cancellationToken), _pods.SubscribeUntil(cancellationToken));
         var (ofNodes, ofPods) = (Task.CompletedTask, Task.CompletedTask);
         while (true)
         {

@@ -15,6 +15,7 @@ internal sealed class HttpPages(
     private const string DebugRoot = "/debug";
     private const int DefaultPairs = 500;
     private const int MaxPairs = 20_000;
+    private static readonly TimeSpan RefreshLimit = TimeSpan.FromSeconds(8);   // less than whoever asks waits for an answer
     private static readonly string Version = typeof(HttpPages).Assembly.GetName().Version?.ToString(3) ?? "unknown";
 
     public async Task ServeAsync(HttpContext http)
@@ -57,7 +58,7 @@ internal sealed class HttpPages(
             await AnswerAsync(http, 400, $"limit: expected 0 to {MaxPairs}\n");
             return;
         }
-        if (refresh) await coverage.RefreshAsync(http.RequestAborted);
+        if (refresh) await coverage.RefreshAsync(RefreshLimit, http.RequestAborted);
         await AnswerAsync(http, 200, JsonSerializer.SerializeToUtf8Bytes(coverage.Report(limit), CoverageJson.Default.MeshCoverage), "application/json");
     }
 

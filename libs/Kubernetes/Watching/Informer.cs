@@ -59,7 +59,13 @@ public sealed class Informer<T> where T : class
     public InformerIndex<TKey, T> AddIndex<TKey>(Func<T, IEnumerable<TKey>> keysOf) where TKey : notnull => _cache.AddIndex(keysOf);
 
     /// <summary>A stream of its own: everything in the cache as <see cref="ChangeKind.Added"/>, <see cref="ChangeKind.Synced"/> once the first list is through, then each change, in order. It waits for a slow reader without limit.</summary>
-    public ChannelReader<Change<T>> Subscribe() => _cache.Subscribe();
+    public ChannelReader<Change<T>> Subscribe() => _cache.Subscribe(CancellationToken.None);
+
+    /// <summary>As <see cref="Subscribe"/>, for who subscribes more than once in the informer's life: the stream ends, and nothing is kept for it any more, when <paramref name="end"/> is cancelled.</summary>
+    public ChannelReader<Change<T>> SubscribeUntil(CancellationToken end) => _cache.Subscribe(end);
+
+    /// <summary>Subscriptions that are open now.</summary>
+    public int Subscriptions => _cache.Subscriptions;
 
     /// <summary>Lists and watches until cancelled. Does not throw but for cancellation: every failure is waited out.</summary>
     public async Task RunAsync(CancellationToken cancellationToken)

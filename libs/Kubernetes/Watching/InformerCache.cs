@@ -48,7 +48,12 @@ internal sealed class InformerCache<T>(ObjectKind<T> kind) where T : class
         }
     }
 
-    public ChannelReader<Change<T>> Subscribe()
+    public int Subscriptions
+    {
+        get { lock (_gate) return _subscribers.Count; }
+    }
+
+    public ChannelReader<Change<T>> Subscribe(CancellationToken until)
     {
         var channel = Channel.CreateUnbounded<Change<T>>(new UnboundedChannelOptions { SingleReader = true });
         lock (_gate)
@@ -58,7 +63,14 @@ internal sealed class InformerCache<T>(ObjectKind<T> kind) where T : class
             if (_completed) channel.Writer.Complete();
             else _subscribers.Add(channel.Writer);
         }
+        until.UnsafeRegister(_ => Unsubscribe(channel.Writer), null);
         return channel.Reader;
+    }
+
+    private void Unsubscribe(ChannelWriter<Change<T>> subscriber)
+    {
+        lock (_gate) _subscribers.Remove(subscriber);
+        subscriber.TryComplete();
     }
 
     public void Set(T o)

@@ -1,11 +1,14 @@
 using System.Net;
 using System.Text.Json;
+using System.Threading.Channels;
 using AmbientMesh.ControlPlane.Coverage;
+using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.ControlPlane.Tests.Serving;
 using AmbientMesh.ControlPlane.Tests.Translation;
 using AmbientMesh.Kubernetes;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Telemetry.Coverage;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AmbientMesh.ControlPlane.Tests.Coverage;
@@ -50,10 +53,12 @@ public sealed class CoverageWatchTests : IAsyncDisposable
 
         """;
 
-    private HttpEndpoint Serve(int port, string path, Func<string> body)
+    private HttpEndpoint Serve(int port, string path, Func<string> body) => Serve(port, path, () => HttpEndpointResponse.Text(200, body()));
+
+    private HttpEndpoint Serve(int port, string path, Func<HttpEndpointResponse> answer)
     {
         var endpoint = HttpEndpoint.Start("test", [new IPEndPoint(_node, port)],
-            (request, _) => ValueTask.FromResult(request.Path == path ? HttpEndpointResponse.Text(200, body()) : HttpEndpointResponse.NotFound), NullLogger.Instance, TimeProvider.System);
+            (request, _) => ValueTask.FromResult(request.Path == path ? answer() : HttpEndpointResponse.NotFound), NullLogger.Instance, TimeProvider.System);
         _owned.Add(endpoint);
         return endpoint;
     }
@@ -155,6 +160,91 @@ public sealed class CoverageWatchTests : IAsyncDisposable
         var report = await AskAsync(world);
         Assert.Equal("fresh", report.Nodes[0].Agent.State);
         Assert.Equal("not-enrolled", Assert.Single(report.Gaps).Reason);
+    }
+
+    [Theory]
+    [InlineData("gzip")]
+    [InlineData("gzip, gzip")]
+    public async Task A_body_that_is_not_encoded_as_it_says_is_a_problem_of_that_node_only(string encoding)
+    {
+        Serve(8000, "/debug/coverage", () => HttpEndpointResponse.Text(200, "surely no gzip") with { Headers = [("content-encoding", encoding)] });
+        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
+        var report = await AskAsync(world);
+        Assert.Equal("unreachable", report.Nodes[0].Agent.State);
+        Assert.False(world.Process.Ended.IsCompleted);
+    }
+
+    [Fact]
+    public async Task A_round_that_fails_is_told_and_the_next_one_is_made()
+    {
+        await using var api = await FakeCluster.StartAsync();
+        api.Put(KubernetesObjects.OfYaml(string.Join("---\n", World, Pod("alone", "n1"))));
+        using var client = new KubernetesClient(api.Connection, new KubernetesClientOptions { Name = "test" });
+        var clock = new FakeTimeProvider();
+        var log = new FailingLog();
+        using var stop = new CancellationTokenSource();
+        var cluster = new ClusterWatch(client, "istio-system", NullLoggerFactory.Instance);
+        using var coverage = new CoverageWatch(cluster, "istio-system", TimeSpan.FromSeconds(30), clock, log);
+        Task[] running = [cluster.RunAsync(stop.Token), coverage.RunAsync(stop.Token)];
+        Assert.Equal(LogLevel.Warning, await log.Told.Reader.ReadAsync(Patience.Token));   // of the pod that has no agent, which fails the round
+        Assert.Equal(LogLevel.Error, await log.Told.Reader.ReadAsync(Patience.Token));
+        await clock.TimersArmedAsync(1, Patience.Token);
+        api.Put(KubernetesObjects.OfYaml(Pod("another", "n1")));
+        var pods = cluster.Pods.SubscribeUntil(stop.Token);
+        while ((await pods.ReadAsync(Patience.Token)).Key.Name != "another") { }
+        clock.Advance(TimeSpan.FromSeconds(30));
+        Assert.Equal(LogLevel.Warning, await log.Told.Reader.ReadAsync(Patience.Token));
+        await stop.CancelAsync();
+        await Task.WhenAll(running).ContinueWith(_ => { }, TaskScheduler.Default);
+    }
+
+    [Fact]
+    public async Task Nodes_that_do_not_answer_hold_up_a_refresh_only_so_long()
+    {
+        await using var cluster = await FakeCluster.StartAsync();
+        cluster.Put(KubernetesObjects.OfYaml(string.Join("---\n", World, string.Join("---\n", Enumerable.Range(0, 40).Select(i => Part($"z{i}", "{app: ztunnel}", "n1", _node, 1))))));
+        using var client = new KubernetesClient(cluster.Connection, new KubernetesClientOptions { Name = "test" });
+        using var stop = new CancellationTokenSource();
+        var watch = new ClusterWatch(client, "istio-system", NullLoggerFactory.Instance);
+        var watching = watch.RunAsync(stop.Token);
+        await watch.WaitForSyncAsync(Patience.Token);
+        var clock = new FakeTimeProvider();
+        using var coverage = new CoverageWatch(watch, "istio-system", TimeSpan.Zero, clock, NullLogger.Instance, new Silence());
+        var refreshing = coverage.RefreshAsync(TimeSpan.FromSeconds(4), Patience.Token);
+        await clock.TimersArmedAsync(17, Patience.Token);   // 16 side by side, and the round
+        clock.Advance(TimeSpan.FromSeconds(4));
+        await Patience.Within(refreshing);
+        var node = coverage.Report(0).Nodes[0].Ztunnel;
+        Assert.Equal(("unreachable", true), (node.State, node.Problem?.Contains("has not been asked yet", StringComparison.Ordinal)));
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => watching);
+    }
+
+    private sealed class Silence : HttpMessageHandler
+    {
+        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+        {
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancellationToken);
+            throw new System.Diagnostics.UnreachableException();
+        }
+    }
+
+    /// <summary>Fails at the first warning.</summary>
+    private sealed class FailingLog : ILogger
+    {
+        private bool _failed;
+
+        public Channel<LogLevel> Told { get; } = Channel.CreateUnbounded<LogLevel>();
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            Told.Writer.TryWrite(logLevel);
+            if (_failed) return;
+            _failed = true;
+            throw new InvalidOperationException("nobody writes logs");
+        }
     }
 
     [Fact]

@@ -14,7 +14,7 @@ public sealed class InformerCacheTests
         {
             var cache = new InformerCache<Pod>(Kind<Pod>());
             var byNode = cache.AddIndex(p => p.Spec.NodeName is { } node ? [node] : Array.Empty<string>());
-            var changes = cache.Subscribe();
+            var changes = cache.Subscribe(CancellationToken.None);
             var replayed = new Dictionary<ObjectKey, Pod>();
             var isConsistent = true;
             foreach (var (step, number) in steps.Select((s, i) => (s, i)))
@@ -23,7 +23,7 @@ public sealed class InformerCacheTests
                 while (changes.TryRead(out var change)) isConsistent &= Replay(replayed, change);
             }
             var late = new Dictionary<ObjectKey, Pod>();
-            var lateChanges = cache.Subscribe();
+            var lateChanges = cache.Subscribe(CancellationToken.None);
             while (lateChanges.TryRead(out var change)) isConsistent &= Replay(late, change);
             var items = cache.Items.ToDictionary(p => p.Key);
             return isConsistent && Same(items, replayed) && Same(items, late) && Names.All(node =>
