@@ -102,6 +102,7 @@ public sealed class ConfigDump(ZtunnelSettings settings, ProxyServices services,
         json.WriteString("proxyMode", settings.DedicatedWorkload is null ? "Shared" : "Dedicated");
         json.WriteString("secretTtl", ZtunnelSettings.Seconds(settings.SecretTtl));
         json.WriteString("selfTerminationDeadline", ZtunnelSettings.Seconds(settings.TerminationDeadline));
+        json.WriteString("socks5Addr", settings.Socks5 ? $"127.0.0.1:{ProxyPorts.Socks5}" : null);
         json.WriteNumber("windowSize", settings.Http2StreamWindow);
         json.WriteString("xdsAddress", settings.XdsAddress?.ToString());
         json.WriteBoolean("xdsOnDemand", settings.XdsOnDemand);

@@ -23,7 +23,6 @@ public static class SettingsReader
     private static readonly (string Name, string Why)[] UnsupportedSwitches =
     [
         ("FAKE_CA", "certificates are only taken from the CA"),
-        ("UNSTABLE_ENABLE_SOCKS5", "there is no SOCKS5 listener"),
         ("TLS12_ENABLED", "only TLS 1.3 is spoken between proxies"),
     ];
 
@@ -98,6 +97,7 @@ public static class SettingsReader
             Http2ConnectionWindow = env.Number("HTTP2_CONNECTION_WINDOW_SIZE", defaults.Http2ConnectionWindow, 65_535, int.MaxValue),
             Http2FrameSize = env.Number("HTTP2_FRAME_SIZE", defaults.Http2FrameSize, 16_384, 16_777_215),
             LocalhostAppTunnel = env.Flag("LOCALHOST_APP_TUNNEL", true),
+            Socks5 = env.Flag("UNSTABLE_ENABLE_SOCKS5", false),
             RequireWaypoint = env.Flag("REQUIRE_WAYPOINT", false),
             ResponseBaggage = env.Flag("ENABLE_RESPONSE_BAGGAGE", true),
             PolicyInfoLogging = env.Flag("AUTHZ_POLICY_INFO_LOGGING", false),

@@ -103,6 +103,9 @@ public sealed record ZtunnelSettings
     public string DnsProxyHost { get; init; } = "localhost";
     public ushort DnsProxyPort { get; init; } = 15053;
 
+    /// <summary>Whether applications may ask for connections through SOCKS5, on port 15080 of their pod's loopback (UNSTABLE_ENABLE_SOCKS5).</summary>
+    public bool Socks5 { get; init; }
+
     /// <summary>Names the servers that lookups are forwarded to.</summary>
     public string ResolverFile { get; init; } = "/etc/resolv.conf";
 

@@ -30,6 +30,7 @@ public sealed record CloseReason(Reason Reason, string Text, Decider? DecidedBy 
     public static CloseReason NoAddress(Workload workload) => new(Reason.NoAddress, $"no ip addresses were resolved for workload {workload.Name}", Decider.Of(workload));
     public static CloseReason NameUnresolved(Workload workload, string hostname, string why) => new(Reason.NameUnresolved,
         $"no ip addresses were resolved for workload {workload.Name}: {hostname}: {why}", Decider.Of(workload) with { Detail = $"hostname {hostname}" });
+    public static CloseReason NameUnresolved(string hostname, string why) => new(Reason.NameUnresolved, $"no ip addresses were resolved for {hostname}: {why}", new Decider("Address", hostname));
     public static CloseReason RemoteNetwork(Workload workload) => new(Reason.RemoteNetwork,
         $"no valid routing destination for workload: {workload.Name} is on network {workload.Network}, and tunnels through network gateways are not carried yet", Decider.Of(workload));
 
@@ -38,6 +39,7 @@ public sealed record CloseReason(Reason Reason, string Text, Decider? DecidedBy 
         new(verdict is AuthorizationVerdict.NotAllowed ? Reason.PolicyNotAllowed : Reason.PolicyDenied, $"connection closed due to policy rejection: {verdict}", decider);
     public static CloseReason PolicyChange(Decider? decider) => new(Reason.PolicyChanged, "connection closed due to policy change", decider);
     public static CloseReason BadRequest(string problem) => new(Reason.BadRequest, problem);
+    public static CloseReason BadSocks(string problem) => new(Reason.BadRequest, $"invalid SOCKS5 request: {problem}");
     public static CloseReason AddressMismatch(IPAddress local, IPAddress asked) => new(Reason.AddressMismatch, $"ip mismatch: {local} != {asked}", new Decider("Address", asked.ToString()));
     public static CloseReason UnknownHostname(string hostname) => new(Reason.UnknownHostname, $"no service or workload for hostname: {hostname}", new Decider("Address", hostname));
     public static CloseReason ForeignHostname(Workload local, string hostname) =>

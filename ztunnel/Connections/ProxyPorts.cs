@@ -10,8 +10,8 @@ public static class ProxyPorts
     public const ushort Socks5 = 15080;
 
     /// <summary>Whether a connection to this port would come back to the proxy itself.</summary>
-    public static bool IsIllegal(int port) => port is Outbound or InboundPlaintext or Hbone;
+    public static bool IsIllegal(int port) => port is Outbound or InboundPlaintext or Hbone or Socks5;
 
     /// <summary>Whether a port is none of the application's: what comes in may not be sent to the proxy's own services either, which listen on loopback.</summary>
-    public static bool IsIllegalInbound(int port) => IsIllegal(port) || port is Dns or Socks5;
+    public static bool IsIllegalInbound(int port) => IsIllegal(port) || port is Dns;
 }

@@ -31,9 +31,10 @@ public sealed class DnsProxy
 
     private int _stopped;
 
-    private DnsProxy()
-    {
-    }
+    private DnsProxy(QueryAnswering answering) => Answering = answering;
+
+    /// <summary>Answers the pod's queries, also those that come by another way.</summary>
+    public QueryAnswering Answering { get; }
 
     /// <summary>Opens the sockets inside the pod and serves.</summary>
     /// <exception cref="IOException">A port could not be opened; nothing is left open.</exception>
@@ -45,7 +46,7 @@ public sealed class DnsProxy
         var limit = new QueryLimit(QueryLimit.PerPod, services.Limit);
         var forwarder = new DnsForwarder(pod.Sockets, services.OwnSockets, services.Servers, pod.Services.Clock);
         var answering = new QueryAnswering(pod, forwarder, services.Metrics, limit);
-        var proxy = new DnsProxy();
+        var proxy = new DnsProxy(answering);
         foreach (var socket in opened)
         {
             if (socket.SocketType == SocketType.Dgram) proxy._datagrams.Add(new DatagramServer(socket, answering));

@@ -6,16 +6,18 @@ using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.Inbound;
 using AmbientMesh.Ztunnel.Outbound;
+using AmbientMesh.Ztunnel.Socks;
 using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Ztunnel.InPod;
 
-/// <summary>The proxy of one pod: three listeners and the DNS proxy inside its namespace, its tunnels and its connections.</summary>
+/// <summary>The proxy of one pod: its listeners and the DNS proxy inside its namespace, its tunnels and its connections.</summary>
 public sealed class PodProxy : IPodProxy, IAsyncDisposable
 {
     private static readonly TimeSpan StopTimeout = TimeSpan.FromSeconds(5);
 
     private readonly HbonePool _pool;
+    private readonly HbonePool? _socksPool;
     private readonly HboneProxy _hbone;
     private readonly List<Listener> _listeners = [];
     private readonly ILogger _log;
@@ -28,10 +30,13 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         var services = pod.Services;
         var dialer = new TunnelDialer(pod.Sockets.OpenForTunnel, services.Svids.GetAsync, services.Hbone, services.Pool, services.Clock);
         _pool = new HbonePool(dialer.DialAsync, services.Pool, services.Clock);
+        if (services.Settings.Socks5) _socksPool = new HbonePool(dialer.DialAsync, services.Pool, services.Clock);
         _hbone = new HboneProxy(pod);
     }
 
     public PodContext Context { get; }
+
+    private IEnumerable<HbonePool> Pools => _socksPool is null ? [_pool] : [_pool, _socksPool];
 
     /// <summary>Opens the listeners of an enrolled pod.</summary>
     /// <exception cref="IOException">A port could not be opened; nothing is left open.</exception>
@@ -40,11 +45,13 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         var proxy = new PodProxy(pod) { _dns = dns.ServesPods ? DnsProxy.Start(pod, dns) : null };
         try
         {
+            var sockets = pod.Sockets;
             proxy.Open(
             [
-                (ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync),
-                (ProxyPorts.InboundPlaintext, "inbound plaintext", new PlaintextProxy(pod).ServeAsync),
-                (ProxyPorts.Outbound, "outbound", new OutboundProxy(pod, proxy._pool, dns).ServeAsync),
+                (() => sockets.Listen(ProxyPorts.Hbone), "inbound", proxy._hbone.ServeAsync),
+                (() => sockets.Listen(ProxyPorts.InboundPlaintext), "inbound plaintext", new PlaintextProxy(pod).ServeAsync),
+                (() => sockets.Listen(ProxyPorts.Outbound), "outbound", new OutboundProxy(pod, proxy._pool, dns).ServeAsync),
+                .. proxy._socksPool is { } tunnels ? [(() => sockets.ListenOnLoopback(ProxyPorts.Socks5), "socks5", proxy.SocksOver(tunnels, dns).ServeAsync)] : Array.Empty<(Func<Socket>, string, Func<Socket, Task>)>(),
             ]);
             return proxy;
         }
@@ -60,7 +67,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     public static PodProxy StartInboundOnly(PodContext pod)
     {
         var proxy = new PodProxy(pod);
-        proxy.Open([(ProxyPorts.Hbone, "inbound", proxy._hbone.ServeAsync)]);
+        proxy.Open([(() => pod.Sockets.Listen(ProxyPorts.Hbone), "inbound", proxy._hbone.ServeAsync)]);
         return proxy;
     }
 
@@ -69,7 +76,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     {
         foreach (var connection in Context.Connections.Open)
             if (revoked.Revokes(connection.PeerPath)) connection.Close(CloseReason.CertificateRevoked(connection.PeerIdentity));
-        await _pool.DropAsync(peer => revoked.Revokes(peer.Path));
+        foreach (var pool in Pools) await pool.DropAsync(peer => revoked.Revokes(peer.Path));
     }
 
     /// <summary>Stops accepting, lets connections run until they end or <paramref name="deadline"/> passed, then stops.</summary>
@@ -77,7 +84,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     {
         foreach (var listener in _listeners) listener.Close();
         _hbone.BeginDrain();
-        _pool.BeginDrain();
+        foreach (var pool in Pools) pool.BeginDrain();
         using var limit = new CancellationTokenSource(deadline, Context.Services.Clock);
         try
         {
@@ -105,7 +112,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     {
         foreach (var listener in _listeners) listener.Close();
         Context.Connections.CloseAll(reason);
-        await _pool.DisposeAsync();
+        foreach (var pool in Pools) await pool.DisposeAsync();
         if (Interlocked.Exchange(ref _dns, null) is { } dns) await dns.StopAsync();
         try
         {
@@ -118,12 +125,15 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         }
     }
 
-    private void Open(ReadOnlySpan<(ushort Port, string Component, Func<Socket, Task> Serve)> ports)
+    private SocksProxy SocksOver(HbonePool tunnels, DnsServices dns) =>
+        new(Context, new OutboundProxy(Context, tunnels, dns), _dns is { } answered ? new SocksNames(answered.Answering, Context.Services.Settings.IPv6Enabled) : null);
+
+    private void Open(ReadOnlySpan<(Func<Socket> Listen, string Component, Func<Socket, Task> Serve)> ports)
     {
         var sockets = new List<(Socket Socket, string Component, Func<Socket, Task> Serve)>();
         try
         {
-            foreach (var (port, component, serve) in ports) sockets.Add((Context.Sockets.Listen(port), component, serve));
+            foreach (var (listen, component, serve) in ports) sockets.Add((listen(), component, serve));
         }
         catch
         {

@@ -72,6 +72,21 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
     /// <exception cref="SocketException">The address is not there or the port is taken.</exception>
     public Socket ListenOn(IPEndPoint address) => Keep($"tcp/{address}", socket => address.Equals(socket.LocalEndPoint), () => Inside(() => Bound(address, SocketType.Stream, ProtocolType.Tcp)));
 
+    /// <summary>A listener on the pod's IPv4 loopback, for its own applications.</summary>
+    /// <inheritdoc cref="Listen"/>
+    public Socket ListenOnLoopback(ushort port)
+    {
+        var address = new IPEndPoint(IPAddress.Loopback, port);
+        try
+        {
+            return ListenOn(address);
+        }
+        catch (SocketException e)
+        {
+            throw BindFailed(address, e);
+        }
+    }
+
     /// <summary>A datagram socket on one address of the pod; each proxy has its own, and leaves without loss by connecting it.</summary>
     /// <inheritdoc cref="ListenOn"/>
     public Socket ReceiveOn(IPEndPoint address) => Inside(() => Bound(address, SocketType.Dgram, ProtocolType.Udp));
@@ -96,7 +111,7 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
         catch (SocketException e)
         {
             socket.Dispose();
-            throw new IOException($"Bind({address}, Os {{ code: {e.NativeErrorCode}, kind: {Kind(e.SocketErrorCode)}, message: \"{e.Message}\" }})", e);
+            throw BindFailed(address, e);
         }
     });
 
@@ -208,6 +223,9 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
     }
 
     private T Inside<T>(Func<T> open) => pod is null ? open() : pod.Run(open);
+
+    private static IOException BindFailed(IPEndPoint address, SocketException e) =>
+        new($"Bind({address}, Os {{ code: {e.NativeErrorCode}, kind: {Kind(e.SocketErrorCode)}, message: \"{e.Message}\" }})", e);
 
     private static string Kind(SocketError error) => error switch
     {

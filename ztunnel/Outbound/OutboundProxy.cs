@@ -28,21 +28,10 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         _services.Metrics.Sockets(Direction.Outbound).Increment();
         using var connection = pod.Connections.Begin();
         await using var application = new SocketTransport(accepted);
-        var source = Listener.Canonical(accepted.RemoteEndPoint);
-        var destination = accepted.OriginalDestination() ?? Listener.Canonical(accepted.LocalEndPoint);
         try
         {
-            pod.Sockets.Apply(accepted);
-            await RouteAsync(connection, application, source, destination);
-        }
-        catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
-        {
-            Reject(connection, application, source, destination, connection.Reason ?? CloseReason.PeerUnreachable(e, destination));
-        }
-        catch (Exception e)
-        {
-            Reject(connection, application, source, destination, CloseReason.Internal(e));
-            throw;
+            var destination = accepted.OriginalDestination() ?? Listener.Canonical(accepted.LocalEndPoint);
+            await CarryAsync(accepted, connection, new OutboundIntake(application), Listener.Canonical(accepted.RemoteEndPoint), destination);
         }
         finally
         {
@@ -50,16 +39,36 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         }
     }
 
-    private async Task RouteAsync(OpenConnection connection, SocketTransport application, IPEndPoint source, IPEndPoint destination)
+    /// <summary>Carries a connection to its end; every failure becomes a reason in the access log.</summary>
+    /// <param name="accepted">The application's socket, beneath <paramref name="intake"/>.</param>
+    public async Task CarryAsync(Socket accepted, OpenConnection connection, OutboundIntake intake, IPEndPoint source, IPEndPoint destination)
+    {
+        try
+        {
+            pod.Sockets.Apply(accepted);
+            await RouteAsync(connection, intake, source, destination);
+        }
+        catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
+        {
+            await RejectAsync(connection, intake, source, destination, connection.Reason ?? CloseReason.PeerUnreachable(e, destination));
+        }
+        catch (Exception e)
+        {
+            await RejectAsync(connection, intake, source, destination, CloseReason.Internal(e));
+            throw;
+        }
+    }
+
+    private async Task RouteAsync(OpenConnection connection, OutboundIntake intake, IPEndPoint source, IPEndPoint destination)
     {
         if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port))
         {
-            Reject(connection, application, source, destination, CloseReason.SelfCall(destination));
+            await RejectAsync(connection, intake, source, destination, CloseReason.SelfCall(destination));
             return;
         }
         if (await pod.LocalWorkloadAsync(connection.Closing) is not { } workload)
         {
-            Reject(connection, application, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
+            await RejectAsync(connection, intake, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
         await DemandAsync(destination.Address, workload, connection.Closing);
@@ -67,17 +76,17 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         switch (await ResolvedAsync(OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings), workload, connection.Closing))
         {
             case OutboundRoute.Refused refused:
-                Reject(connection, application, source, destination, refused.Reason);
+                await RejectAsync(connection, intake, source, destination, refused.Reason);
                 break;
             case OutboundRoute.DoubleHbone remote:
-                Reject(connection, application, source, destination, CloseReason.RemoteNetwork(remote.Peer));
+                await RejectAsync(connection, intake, source, destination, CloseReason.RemoteNetwork(remote.Peer));
                 break;
             case OutboundRoute.Plaintext plain:
-                await ForwardAsync(connection, application, Describe(source, workload, plain.Destination, plain.Peer, plain.Service, null), destination, c => OpenPlainAsync(plain, c));
+                await ForwardAsync(connection, intake, Describe(source, workload, plain.Destination, plain.Peer, plain.Service, null), destination, c => OpenPlainAsync(plain, c));
                 break;
             case OutboundRoute.Hbone tunnel:
                 var description = Describe(source, workload, tunnel.NextHop, tunnel.Peer, tunnel.Service, tunnel.Authority.ToString());
-                await ForwardAsync(connection, application, description, destination, c => OpenTunnelAsync(tunnel, workload, source, connection.Trace, c));
+                await ForwardAsync(connection, intake, description, destination, c => OpenTunnelAsync(tunnel, workload, source, connection.Trace, c));
                 break;
         }
     }
@@ -101,13 +110,13 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
             : new OutboundRoute.Refused(CloseReason.NameUnresolved(peer, peer.Hostname, lookup.Addresses.IsEmpty ? lookup.Why : "no A/AAAA records of a family the service allows"));
     }
 
-    private void Reject(OpenConnection connection, SocketTransport application, IPEndPoint source, IPEndPoint destination, CloseReason reason)
+    private ValueTask RejectAsync(OpenConnection connection, OutboundIntake intake, IPEndPoint source, IPEndPoint destination, CloseReason reason)
     {
         _services.Reports.Failed(connection, Direction.Outbound, source, destination, reason);
-        application.Abort();
+        return intake.RefusedAsync(reason);
     }
 
-    private async Task ForwardAsync(OpenConnection connection, SocketTransport application, ConnectionDescription description, IPEndPoint original,
+    private async Task ForwardAsync(OpenConnection connection, OutboundIntake intake, ConnectionDescription description, IPEndPoint original,
         Func<CancellationToken, Task<(ITransport?, CloseReason?)>> open)
     {
         var account = _services.Reports.Opened(connection, description with { Original = original });
@@ -116,22 +125,23 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         try
         {
             (var upstream, reason) = await open(connection.Closing);
-            if (upstream is null) application.Abort();
+            if (upstream is null) await intake.RefusedAsync(reason!);
             else
             {
                 await using var _ = upstream;
                 if (upstream is HboneStream { Peer: { } peer }) (connection.PeerPath, connection.PeerIdentity) = (peer.Path, peer.Identity);
                 if (upstream is HboneStream { Peer.Path.Count: 0 }) _services.Metrics.Untracked(Direction.Outbound);
                 connection.View = new ConnectionView(Direction.Outbound, description.Source, original.ToString(), description.Destination.ToString(), description.IsMutualTls ? "HBONE" : "TCP");
-                var result = await connection.RelayAsync(application, upstream, account.Counters);
+                await intake.EstablishedAsync(connection.Closing);
+                var result = await connection.RelayAsync(intake.Application, upstream, account.Counters);
                 (received, sent) = (result.FirstToSecondBytes, result.SecondToFirstBytes);
                 reason = RelayEnding.ReasonOf(result, connection, Direction.Outbound);
             }
         }
         catch (OperationCanceledException)
         {
-            application.Abort();
             reason = connection.Reason ?? CloseReason.Drain;
+            await intake.RefusedAsync(reason);
         }
         account.Close(reason, received, sent);
     }
