@@ -23,7 +23,7 @@ public sealed record CallerAuthenticationOptions
     public TimeSpan ReviewTimeout { get; init; } = TimeSpan.FromSeconds(10);
 }
 
-/// <summary>Authenticates callers of discovery and of the CA by their ServiceAccount token (reference 6.3).</summary>
+/// <summary>Authenticates callers of discovery and of the CA by their ServiceAccount token, by a client certificate that was judged already, or by both (reference 6.3).</summary>
 /// <remarks>Thread-safe. The same token in many calls at once is reviewed once. Tokens are held only as hashes. When in doubt it refuses.</remarks>
 #pragma warning disable CA1001 // the semaphore holds nothing to dispose of as long as nobody asks for its wait handle
 public sealed class CallerAuthentication(KubernetesClient client, CallerAuthenticationOptions options)
@@ -38,14 +38,19 @@ public sealed class CallerAuthentication(KubernetesClient client, CallerAuthenti
     private readonly Dictionary<string, Review> _reviews = [];
     private readonly SemaphoreSlim _slots = new(MaxReviewsAtOnce);
 
-    /// <summary>Authenticates by the metadata of a call: <c>authorization</c> and <c>clusterid</c>.</summary>
-    public Task<Authentication> AuthenticateAsync(RpcMetadata metadata, CancellationToken cancellationToken)
+    /// <summary>Authenticates by the metadata of a call, <c>authorization</c> and <c>clusterid</c>, and by the client certificate of its connection.</summary>
+    /// <param name="certificate">What the certificate proves; null when the client showed none.</param>
+    /// <remarks>Either is enough. Of a caller that brings both, both must be good and of one identity; istiod takes the first that is good.</remarks>
+    public async Task<Authentication> AuthenticateAsync(RpcMetadata metadata, Authentication? certificate, CancellationToken cancellationToken)
     {
         if (metadata.Get("clusterid") is { Length: > 0 } cluster && cluster != options.ClusterId)
-            return Refused($"the caller is of cluster {cluster}, this is {options.ClusterId}");
-        if (metadata.Get("authorization") is not { } authorization) return Refused("the call carries no token");
-        if (!authorization.StartsWith(Scheme, StringComparison.Ordinal)) return Refused("the authorization of the call is not a bearer token");
-        return AuthenticateAsync(authorization[Scheme.Length..].Trim(), cancellationToken);
+            return new Authentication.Refused($"the caller is of cluster {cluster}, this is {options.ClusterId}");
+        if (certificate is Authentication.Refused) return certificate;
+        if (metadata.Get("authorization") is not { } authorization) return certificate ?? new Authentication.Refused("the call carries no token, and its connection no client certificate");
+        if (!authorization.StartsWith(Scheme, StringComparison.Ordinal)) return new Authentication.Refused("the authorization of the call is not a bearer token");
+        var token = await AuthenticateAsync(authorization[Scheme.Length..].Trim(), cancellationToken);
+        if (token is not Authentication.Proven { Caller: var caller } || certificate is not Authentication.Proven { Caller.Identity: var shown }) return token;
+        return caller.Identity == shown ? token : new Authentication.Refused($"the token is of {caller.Identity}, the client certificate of {shown}");
     }
 
     /// <summary>Authenticates by a token.</summary>
@@ -122,8 +127,6 @@ public sealed class CallerAuthentication(KubernetesClient client, CallerAuthenti
             return null;
         }
     }
-
-    private static Task<Authentication> Refused(string reason) => Task.FromResult<Authentication>(new Authentication.Refused(reason));
 
     private sealed class Review
     {

@@ -12,7 +12,8 @@ namespace AmbientMesh.ControlPlane.Certificates;
 /// <summary>The CA's service, <c>istio.v1.auth.IstioCertificateService/CreateCertificate</c> (reference 6).</summary>
 /// <remarks>A refused caller learns only that it is refused; the reason is logged. Thread-safe.</remarks>
 public sealed class CertificateRequests(
-    CallerAuthentication callers, SigningAuthority authority, IPodsOnNodes pods, IReadOnlyList<string> trustedNodeAccounts, CertificateMetrics metrics, TimeProvider clock, ILogger log)
+    CallerAuthentication callers, SigningAuthority authority, IPodsOnNodes pods, IReadOnlyList<string> trustedNodeAccounts, CertificateMetrics metrics, TimeProvider clock, ILogger log,
+    ClientCertificates? clients = null)
 {
     private const string ImpersonatedIdentity = "ImpersonatedIdentity";
 
@@ -21,15 +22,16 @@ public sealed class CertificateRequests(
 
     /// <summary>Serves the method.</summary>
     public void Map(IEndpointRouteBuilder endpoints) =>
-        endpoints.MapRpcUnary(MeshMethods.CreateCertificate, (request, context) => CreateAsync(request, context.Metadata, context.PeerAddress?.ToString() ?? "", context.CancellationToken));
+        endpoints.MapRpcUnary(MeshMethods.CreateCertificate, (request, context) => CreateAsync(request, context.Metadata, context.PeerAddress?.ToString() ?? "", context.CancellationToken, clients?.Of(context)));
 
     /// <summary>Answers one request.</summary>
     /// <param name="peer">Where it came from, for the log.</param>
+    /// <param name="certificate">What the caller's client certificate proves; null when it showed none.</param>
     /// <exception cref="RpcException">UNAUTHENTICATED, RESOURCE_EXHAUSTED, INVALID_ARGUMENT or INTERNAL.</exception>
-    public async Task<IstioCertificateResponse> CreateAsync(IstioCertificateRequest request, RpcMetadata metadata, string peer, CancellationToken cancellationToken)
+    public async Task<IstioCertificateResponse> CreateAsync(IstioCertificateRequest request, RpcMetadata metadata, string peer, CancellationToken cancellationToken, Authentication? certificate = null)
     {
         metrics.Requests.Add();
-        var caller = await callers.AuthenticateAsync(metadata, cancellationToken) switch
+        var caller = await callers.AuthenticateAsync(metadata, certificate, cancellationToken) switch
         {
             Authentication.Proven proven => proven.Caller,
             Authentication.Refused refused => throw NotAuthenticated(peer, refused.Reason),

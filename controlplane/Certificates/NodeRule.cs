@@ -16,7 +16,7 @@ internal static class NodeRule
         if (trusted.Count == 0) return "no node account is trusted (CA_TRUSTED_NODE_ACCOUNTS is empty)";
         if (!trusted.Contains($"{ns}/{account}")) return $"{ns}/{account} is not a trusted node account";
         if (requested.TrustDomain != own.TrustDomain) return $"the trust domain {requested.TrustDomain} is not {own.TrustDomain}";
-        if (caller.PodName is not { } podName || caller.PodUid is not { } podUid) return "the caller's token is not bound to a pod";
+        if (caller.PodName is not { } podName || caller.PodUid is not { } podUid) return "the caller is not bound to a pod: it proved itself by a client certificate, or by a token of no pod";
         if (pods.Find(ns, podName) is not { } pod) return $"the caller's pod {ns}/{podName} is not known";
         if (pod.Metadata.Uid != podUid) return $"the caller's pod {ns}/{podName} has the uid {pod.Metadata.Uid}, its token was made for {podUid}";
         if (pod.Spec.ServiceAccountName != account) return $"the caller's pod {ns}/{podName} runs as {pod.Spec.ServiceAccountName}, not {account}";

@@ -11,12 +11,12 @@ namespace AmbientMesh.ControlPlane.Discovery;
 
 /// <summary>Lets a discovery stream in or ends it with the status its client understands. Called once per stream.</summary>
 /// <param name="settings">Which checks are on.</param>
-/// <param name="authenticate">Finds out who a caller is by the metadata of its call.</param>
+/// <param name="authenticate">Finds out who a caller is.</param>
 /// <param name="isReady">Whether the whole world has been read; before, an answer would look like the removal of what is missing.</param>
 /// <param name="metrics">Counts refusals.</param>
 /// <param name="log">Told why, which the client is not.</param>
 public sealed partial class DiscoveryAccess(
-    ControlPlaneSettings settings, Func<RpcMetadata, CancellationToken, Task<Authentication>> authenticate, Func<bool> isReady, ControlPlaneMetrics metrics, ILogger log) : IDisposable
+    ControlPlaneSettings settings, Func<RpcServerContext, CancellationToken, Task<Authentication>> authenticate, Func<bool> isReady, ControlPlaneMetrics metrics, ILogger log) : IDisposable
 {
     private static readonly TimeSpan LimitPatience = TimeSpan.FromSeconds(1);
 
@@ -60,7 +60,7 @@ public sealed partial class DiscoveryAccess(
 
     private async Task<Caller> IdentifyAsync(RpcServerContext context)
     {
-        switch (await authenticate(context.Metadata, context.CancellationToken))
+        switch (await authenticate(context, context.CancellationToken))
         {
             case Authentication.Proven proven: return proven.Caller;
             case Authentication.Refused refused:

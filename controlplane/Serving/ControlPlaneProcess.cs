@@ -101,9 +101,10 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         // Who may ask, and the CA.
         var callers = new CallerAuthentication(client, new CallerAuthenticationOptions { Audiences = settings.TokenAudiences, TrustDomain = scope.TrustDomain, ClusterId = settings.ClusterId });
         Authority = await SigningAuthority.LoadAsync(AuthorityOptions(settings, scope), client, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"), cancellationToken);
+        var clients = new ClientCertificates(Authority, scope.TrustDomain, clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
         var certificateMetrics = new CertificateMetrics(Metrics, () => Authority.Current, clock);
         var certificates = new CertificateRequests(
-            callers, Authority, pods, settings.TrustedNodeAccounts, certificateMetrics, clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"));
+            callers, Authority, pods, settings.TrustedNodeAccounts, certificateMetrics, clock, logs.CreateLogger("AmbientMesh.ControlPlane.Ca"), clients);
         var serving = new ServingCertificate(Authority, ServingCertificate.NamesOf(settings.SystemNamespace, settings.Revision, settings.CustomHosts));
         var roots = new RootDistribution(client, watch.Namespaces, Authority, logs.CreateLogger("AmbientMesh.ControlPlane.Roots"), settings.DistributesRevocations);
         List<Func<CancellationToken, Task>> writers = [roots.RunAsync];
@@ -117,7 +118,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
 
         // Discovery.
         var discoveryLog = logs.CreateLogger("AmbientMesh.ControlPlane.Discovery");
-        var access = Own(new DiscoveryAccess(settings, callers.AuthenticateAsync, () => Readiness.IsReady, metrics, discoveryLog));
+        var access = Own(new DiscoveryAccess(settings, (call, token) => callers.AuthenticateAsync(call.Metadata, clients.Of(call), token), () => Readiness.IsReady, metrics, discoveryLog));
         _discovery = Own(new DeltaDiscoveryServer(
             publisher.Sources,
             new DeltaDiscoveryOptions
@@ -142,6 +143,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             new MeshServices
             {
                 Certificate = serving.Current,
+                ClientCertificate = clients.Judge,
                 MapSecure = endpoints =>
                 {
                     _discovery.Map(endpoints);
@@ -154,7 +156,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         log.LogInformation("listening: http {Http}, discovery {Plaintext}, discovery and CA over TLS {Secure}, monitoring {Monitoring}",
             Listeners.HttpPort, Listeners.PlaintextGrpcPort, Listeners.SecureGrpcPort, Listeners.MonitoringPort);
 
-        _running = RunAsync([loop.RunAsync, feed.RunAsync, watch.RunAsync, Authority.RunAsync, duties.RunAsync, coverage.RunAsync]);
+        _running = RunAsync([loop.RunAsync, feed.RunAsync, watch.RunAsync, Authority.RunAsync, clients.RunAsync, duties.RunAsync, coverage.RunAsync]);
     }
 
     /// <summary>Ends streams so that clients come back elsewhere at once, closes the ports, gives the lease back.</summary>

@@ -21,6 +21,8 @@ public sealed record MeshServices
 {
     /// <summary>The TLS port's certificate; asked at every connection.</summary>
     public required Func<SslStreamCertificateContext> Certificate { get; init; }
+    /// <summary>Makes the judge of a client's certificate on the TLS port; a client need not show one.</summary>
+    public required Func<ConnectionContext, RemoteCertificateValidationCallback> ClientCertificate { get; init; }
     /// <summary>gRPC methods of the TLS port.</summary>
     public required Action<IEndpointRouteBuilder> MapSecure { get; init; }
     /// <summary>gRPC methods of the plaintext port.</summary>
@@ -97,7 +99,7 @@ public sealed class MeshListeners : IAsyncDisposable
         Listen(kestrel, settings.Http, listen => listen.Protocols = HttpProtocols.Http1);
         Listen(kestrel, settings.Monitoring, listen => listen.Protocols = HttpProtocols.Http1);
         if (settings.PlaintextGrpc is { } plaintext) Listen(kestrel, plaintext, listen => listen.Protocols = HttpProtocols.Http2);
-        Listen(kestrel, settings.SecureGrpc, listen => listen.UseRpcTls(services.Certificate));
+        Listen(kestrel, settings.SecureGrpc, listen => listen.UseRpcTls(services.Certificate, services.ClientCertificate));
     }
 
     private static void Listen(KestrelServerOptions kestrel, ListenAddress address, Action<ListenOptions> configure)

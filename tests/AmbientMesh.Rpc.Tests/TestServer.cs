@@ -42,7 +42,7 @@ internal sealed class TestServer : IAsyncDisposable
             kestrel.Listen(IPAddress.Loopback, port, listen =>
             {
                 if (certificate is null) listen.Protocols = HttpProtocols.Http2;
-                else listen.UseRpcTls(certificate, clientCertificate);
+                else listen.UseRpcTls(certificate, clientCertificate is null ? null : _ => clientCertificate);
             });
         });
         if (certificate is not null) builder.WebHost.UseKestrelHttpsConfiguration();

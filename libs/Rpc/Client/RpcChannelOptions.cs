@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Security;
 
 namespace AmbientMesh.Rpc;
 
@@ -13,6 +14,9 @@ public sealed record RpcChannelOptions
 
     /// <summary>The name the server's certificate must carry, and the SNI; null takes the host of <see cref="Address"/>.</summary>
     public string? ServerName { get; init; }
+
+    /// <summary>Shown to a server that asks for a client certificate; null shows none.</summary>
+    public SslStreamCertificateContext? ClientCertificate { get; init; }
 
     /// <summary>Adds the metadata of a call, asked at every call: bearer token, cluster. Null adds none.</summary>
     public Func<CancellationToken, ValueTask<RpcMetadata>>? CallMetadata { get; init; }

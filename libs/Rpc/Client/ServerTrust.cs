@@ -13,6 +13,7 @@ internal static class ServerTrust
         var options = new SslClientAuthenticationOptions
         {
             TargetHost = name,
+            ClientCertificateContext = channel.ClientCertificate,
             ApplicationProtocols = [SslApplicationProtocol.Http2],
             CertificateRevocationCheckMode = X509RevocationMode.NoCheck,
         };

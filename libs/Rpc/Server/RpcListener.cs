@@ -1,5 +1,7 @@
 using System.Net.Security;
 using System.Security.Authentication;
+using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
@@ -26,20 +28,24 @@ public static class RpcListener
 
     /// <summary>TLS 1.2 and 1.3, ALPN h2.</summary>
     /// <param name="certificate">Asked at every connection, so that a renewed certificate counts from the next one.</param>
-    /// <param name="clientCertificate">Judges a client's certificate, which may be null; null as callback asks for none.</param>
-    public static void UseRpcTls(this ListenOptions listen, Func<SslStreamCertificateContext> certificate, RemoteCertificateValidationCallback? clientCertificate = null)
+    /// <param name="clientCertificate">Makes the judge of a connection's client certificate, which may be null; null asks for none. What the judge notes in the connection's
+    /// items is with every call (<see cref="RpcServerContext.ConnectionItems"/>). Sessions are not resumed then: each handshake proves anew.</param>
+    public static void UseRpcTls(this ListenOptions listen, Func<SslStreamCertificateContext> certificate, Func<ConnectionContext, RemoteCertificateValidationCallback>? clientCertificate = null)
     {
         listen.Protocols = HttpProtocols.Http2;
         listen.UseHttps(new TlsHandshakeCallbackOptions
         {
             HandshakeTimeout = TimeSpan.FromSeconds(10),
-            OnConnection = _ => ValueTask.FromResult(new SslServerAuthenticationOptions
+            OnConnection = handshake => ValueTask.FromResult(new SslServerAuthenticationOptions
             {
                 ServerCertificateContext = certificate(),
                 EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
                 ApplicationProtocols = [SslApplicationProtocol.Http2],
                 ClientCertificateRequired = clientCertificate is not null,
-                RemoteCertificateValidationCallback = clientCertificate,
+                RemoteCertificateValidationCallback = clientCertificate?.Invoke(handshake.Connection),
+                AllowTlsResume = clientCertificate is null,
+                // The framework builds a chain before it asks the judge; it must fetch nothing that a client names.
+                CertificateChainPolicy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true },
             }),
         });
     }

@@ -1,6 +1,8 @@
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
+using Microsoft.AspNetCore.Connections.Features;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace AmbientMesh.Rpc;
 
@@ -21,6 +23,9 @@ public sealed class RpcServerContext
 
     /// <summary>Sent with the status.</summary>
     public RpcMetadata Trailers { get; } = [];
+
+    /// <summary>What was noted of the connection, shared by all its calls.</summary>
+    public IDictionary<object, object?> ConnectionItems => Http.Features.GetRequiredFeature<IConnectionItemsFeature>().Items;
 
     /// <summary>The client's certificate as TLS accepted it; null when it sent none.</summary>
     public X509Certificate2? PeerCertificate => Http.Connection.ClientCertificate;

@@ -61,10 +61,10 @@ public sealed class CallerAuthenticationTests
     {
         await using var world = await CaWorld.StartAsync();
         Assert.Equal(Opaque, (await world.RefusedAsync(CaWorld.Request(), cluster: "remote")).Detail);
-        Assert.IsType<Authentication.Refused>(await world.Callers.AuthenticateAsync([], Patience.Token));
+        Assert.IsType<Authentication.Refused>(await world.Callers.AuthenticateAsync([], null, Patience.Token));
         RpcMetadata basic = [];
         basic.Add("authorization", "Basic eA==");
-        Assert.IsType<Authentication.Refused>(await world.Callers.AuthenticateAsync(basic, Patience.Token));
+        Assert.IsType<Authentication.Refused>(await world.Callers.AuthenticateAsync(basic, null, Patience.Token));
         Assert.Empty(world.Reviewed);
         await world.AskAsync(CaWorld.Request(), cluster: null);
     }

@@ -1,3 +1,4 @@
+using System.Net.Security;
 using AmbientMesh.ControlPlane.Serving;
 using AmbientMesh.ControlPlane.Settings;
 using AmbientMesh.ControlPlane.Tests.Translation;
@@ -53,8 +54,10 @@ internal sealed class ControlPlaneWorld : IAsyncDisposable
         new(cluster, await ControlPlaneProcess.StartAsync(settings ?? Settings, cluster.Connection, TimeProvider.System, NullLoggerFactory.Instance, Patience.Token), ownsCluster);
 
     /// <summary>A channel to the TLS port with that token, or to the plaintext port without one.</summary>
-    public RpcChannel Channel(string? token, bool plaintext = false) => new(new RpcChannelOptions
+    /// <param name="certificate">Shown to the TLS port; null shows none.</param>
+    public RpcChannel Channel(string? token, bool plaintext = false, SslStreamCertificateContext? certificate = null) => new(new RpcChannelOptions
     {
+        ClientCertificate = certificate,
         Address = new Uri(plaintext ? $"http://127.0.0.1:{Process.Listeners.PlaintextGrpcPort}" : $"https://127.0.0.1:{Process.Listeners.SecureGrpcPort}"),
         RootCertificates = plaintext ? null : () => Process.Authority.Current.Roots.Pem,
         ServerName = plaintext ? null : "istiod.istio-system.svc",
@@ -64,9 +67,9 @@ internal sealed class ControlPlaneWorld : IAsyncDisposable
     /// <summary>A discovery stream of the ztunnel's account.</summary>
     public Task<DiscoveryStream> DiscoverAsync() => DiscoverAsync(Cluster.Token("istio-system", "ztunnel"));
 
-    public async Task<DiscoveryStream> DiscoverAsync(string? token, bool plaintext = false)
+    public async Task<DiscoveryStream> DiscoverAsync(string? token, bool plaintext = false, SslStreamCertificateContext? certificate = null)
     {
-        var channel = Channel(token, plaintext);
+        var channel = Channel(token, plaintext, certificate);
         var stream = new DiscoveryStream(channel, await channel.DuplexAsync(MeshMethods.DeltaAggregatedResources, cancellationToken: Patience.Token));
         _owned.Insert(0, stream);
         return stream;
