@@ -54,6 +54,8 @@ public sealed class ZtunnelApp : IAsyncDisposable
         _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
         ProcessMetrics.Register(Metrics);
         Metrics.Gauge("istio_build", "Istio component build info.", "component", "tag").With("ztunnel", Version).Set(1);
+        Metrics.GaugeFrom("ambientmesh_certificates", "Identities that this node holds a certificate of, or asks for one.", () => _svids.Count);
+        Metrics.CounterFrom("ambientmesh_certificates_refused_total", "Times an identity found no room in the certificate store.", [], () => [new ObservedSeries([], _svids.Refused)]);
         Metrics.GaugeFrom("ambientmesh_ca_clock_skew_seconds", "How far the CA's clock is ahead of this node's, by the last certificate received.", () => _svids.ClockSkew.TotalSeconds);
         Metrics.GaugeFrom("ambientmesh_policies_unreadable", "Policies that were received and cannot be read; what they may cover is denied.", () => Mesh.Current.Policies.Count(policy => policy.Unreadable is not null));
         Pods = new PodTable(StartPodAsync, Readiness, Metrics, loggers.CreateLogger("ztunnel::inpod::statemanager"));

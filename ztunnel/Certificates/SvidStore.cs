@@ -21,8 +21,19 @@ public sealed record SvidState(SpiffeId Identity, Svid? Current, string? Problem
 
 /// <summary>Holds one certificate per identity: fetched once however many ask, at most 8 at a time, the most urgent first, renewed at half life,
 /// kept until it expires when the CA is away, forgotten when nobody needs it (L4 reference §6.2). Thread-safe.</summary>
+/// <remarks>Bounded: a full store gives up what no pod of the node has and nobody asked for lately, the longest unused first, and refuses when there is no such thing. What is in use
+/// is never given up; what was refused is fetched as soon as there is room.</remarks>
 public sealed class SvidStore : IAsyncDisposable
 {
+    /// <summary>Several times the identities of the largest node.</summary>
+    public const int DefaultCapacity = 4096;
+
+    /// <summary>An identity that was asked for within this time is in use.</summary>
+    public static readonly TimeSpan InUse = TimeSpan.FromMinutes(1);
+
+    /// <summary>An identity of no pod of the node that nobody asked for within this time is not renewed.</summary>
+    public static readonly TimeSpan ForgetAfter = TimeSpan.FromHours(24);
+
     private const int MaxInFlight = 8;
 
     private readonly FetchSvid _fetch;
@@ -30,7 +41,11 @@ public sealed class SvidStore : IAsyncDisposable
     private readonly ILogger _log;
     private readonly Random _random;
     private readonly Lock _gate = new();
+    private readonly int _capacity;
     private readonly Dictionary<SpiffeId, Entry> _entries = [];
+    private readonly HashSet<SpiffeId> _ofPods = [];
+    private long _refused;
+    private bool _fullTold;
     private readonly CancellationTokenSource _stopping = new();
     private readonly ITimer _wake;
     private RevocationList _revoked;
@@ -39,8 +54,10 @@ public sealed class SvidStore : IAsyncDisposable
     private bool _skewTold;
 
     /// <summary>An empty store; peers are judged against <paramref name="revoked"/> until a newer list is set.</summary>
-    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null, RevocationList? revoked = null)
+    /// <param name="capacity">Identities held at a time, at most.</param>
+    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null, RevocationList? revoked = null, int capacity = DefaultCapacity)
     {
+        _capacity = capacity;
         _revoked = revoked ?? RevocationList.None;
         (_fetch, _clock, _log, _random) = (fetch, clock, log, random ?? Random.Shared);
         _wake = clock.CreateTimer(_ => Dispatch(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -64,6 +81,10 @@ public sealed class SvidStore : IAsyncDisposable
         /// <summary>When the next request is due; null while one is under way.</summary>
         public DateTimeOffset? Due { get; set; }
         public SvidPriority Priority { get; set; }
+        public DateTimeOffset AskedAt { get; set; }
+
+        /// <summary>Callers that wait for the first answer.</summary>
+        public int Waiting { get; set; }
         public TaskCompletionSource First { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
     }
 
@@ -72,6 +93,15 @@ public sealed class SvidStore : IAsyncDisposable
     {
         get { lock (_gate) return _clockSkew; }
     }
+
+    /// <summary>Identities held now.</summary>
+    public int Count
+    {
+        get { lock (_gate) return _entries.Count; }
+    }
+
+    /// <summary>How often an identity found no room.</summary>
+    public long Refused => Interlocked.Read(ref _refused);
 
     /// <summary>Every identity held, sorted.</summary>
     public IReadOnlyList<SvidState> States
@@ -87,18 +117,27 @@ public sealed class SvidStore : IAsyncDisposable
     }
 
     /// <summary>The credentials of an identity, waiting for the first answer of the CA.</summary>
-    /// <exception cref="SvidUnavailableException">The CA refused or is away and no valid certificate is left; told at once after the first failure.</exception>
+    /// <exception cref="SvidUnavailableException">The CA refused or is away and no valid certificate is left, told at once after the first failure; or the store is full of identities in use.</exception>
     public async ValueTask<TlsCredentials> GetAsync(SpiffeId identity, CancellationToken cancellationToken)
     {
         Entry entry;
         lock (_gate)
         {
-            if (!_entries.TryGetValue(identity, out entry!)) entry = Enqueue(identity, SvidPriority.RealTime);
+            if (!_entries.TryGetValue(identity, out entry!)) entry = TryEnqueue(identity, SvidPriority.RealTime) ?? throw NoRoom(identity);
             else if (!entry.First.Task.IsCompleted && entry.Priority < SvidPriority.RealTime) entry.Priority = SvidPriority.RealTime;
+            entry.AskedAt = _clock.GetUtcNow();
             if (TryRead(entry, out var ready)) return ready;
+            entry.Waiting++;
         }
         Dispatch();
-        await entry.First.Task.WaitAsync(cancellationToken);
+        try
+        {
+            await entry.First.Task.WaitAsync(cancellationToken);
+        }
+        finally
+        {
+            lock (_gate) entry.Waiting--;
+        }
         lock (_gate)
         {
             return TryRead(entry, out var credentials) ? credentials
@@ -106,12 +145,13 @@ public sealed class SvidStore : IAsyncDisposable
         }
     }
 
-    /// <summary>Fetches ahead of need.</summary>
+    /// <summary>Fetches ahead of need what a pod of the node has, and keeps it until <see cref="Forget"/>. Without room it is fetched when there is some.</summary>
     public void Warm(SpiffeId identity)
     {
         lock (_gate)
         {
-            if (!_entries.ContainsKey(identity)) Enqueue(identity, SvidPriority.Warmup);
+            _ofPods.Add(identity);
+            if (!_entries.ContainsKey(identity) && TryEnqueue(identity, SvidPriority.Warmup) is null) NoRoom(identity);
         }
         Dispatch();
     }
@@ -136,8 +176,11 @@ public sealed class SvidStore : IAsyncDisposable
     {
         lock (_gate)
         {
+            _ofPods.Remove(identity);
             if (_entries.Remove(identity, out var entry)) entry.First.TrySetResult();
+            if (_fullTold) FillUp();
         }
+        Dispatch();
     }
 
     /// <summary>Judges every later handshake against a newer list.</summary>
@@ -167,11 +210,40 @@ public sealed class SvidStore : IAsyncDisposable
 
     private TlsCredentials CredentialsOf(Svid svid) => new(svid, new SvidVerifier(svid.Roots, SvidRules.Strict, _clock, _revoked));
 
-    private Entry Enqueue(SpiffeId identity, SvidPriority priority)
+    private Entry? TryEnqueue(SpiffeId identity, SvidPriority priority)
     {
-        var entry = new Entry(identity) { Due = _clock.GetUtcNow(), Priority = priority };
+        var now = _clock.GetUtcNow();
+        if (_entries.Count >= _capacity && !TryMakeRoom(now)) return null;
+        var entry = new Entry(identity) { Due = now, Priority = priority, AskedAt = now };
         _entries[identity] = entry;
         return entry;
+    }
+
+    /// <summary>Gives up the longest unused of what is not in use.</summary>
+    private bool TryMakeRoom(DateTimeOffset now)
+    {
+        var unused = _entries.Values.Where(e => !IsNeeded(e) && now - e.AskedAt >= InUse).MinBy(e => e.AskedAt);
+        return unused is not null && _entries.Remove(unused.Id);
+    }
+
+    private bool IsNeeded(Entry entry) => entry.Waiting > 0 || _ofPods.Contains(entry.Id);
+
+    // What the pods of the node have and found no room for, as far as there is room now.
+    private void FillUp()
+    {
+        foreach (var identity in _ofPods.Where(id => !_entries.ContainsKey(id)))
+            if (TryEnqueue(identity, SvidPriority.Warmup) is null) return;
+        _fullTold = false;
+        _log.Write(LogLevel.Information, $"there is room again for every identity of this node's pods: the certificate store holds {_entries.Count} of {_capacity}");
+    }
+
+    private SvidUnavailableException NoRoom(SpiffeId identity)
+    {
+        _refused++;
+        var problem = $"the certificate store is full: {_capacity} identities are in use on this node, and there is no room for {identity}";
+        if (!_fullTold) _log.Write(LogLevel.Error, $"{problem}; it gets a certificate as soon as another identity is no longer in use");
+        _fullTold = true;
+        return new SvidUnavailableException(problem);
     }
 
     /// <summary>Starts what is due, as far as places are free, and sets the alarm for the next.</summary>
@@ -183,6 +255,11 @@ public sealed class SvidStore : IAsyncDisposable
             var now = _clock.GetUtcNow();
             while (_inFlight < MaxInFlight && NextDue(now) is { } entry)
             {
+                if (!IsNeeded(entry) && now - entry.AskedAt > ForgetAfter)
+                {
+                    _entries.Remove(entry.Id);
+                    continue;
+                }
                 entry.IsFetching = true;
                 entry.Due = null;
                 _inFlight++;
