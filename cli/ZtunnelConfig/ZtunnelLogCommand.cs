@@ -14,7 +14,7 @@ internal static class ZtunnelLogCommand
     {
         var pod = new Argument<string?>("pod") { Description = "A ztunnel, or a pod whose node's ztunnel is meant; all without it", Arity = ArgumentArity.ZeroOrOne };
         var node = new Option<string?>("--node") { Description = "The ztunnel of this node", HelpName = "node" };
-        var level = new Option<string?>("--level") { Description = "Levels to set: a level, or scope=level, several with commas", HelpName = "levels" };
+        var level = new Option<string?>("--level") { Description = "Levels to set: a level, or scope=level, several with commas; scopes: access, ztunnel::proxy, ztunnel::dns, ztunnel::rbac, ztunnel::identity, ztunnel::inpod, ztunnel::xds, ztunnel::state", HelpName = "levels" };
         var reset = new Option<bool>("--reset", "-r") { Description = "Back to the levels it started with" };
         var command = new Command("log", "Shows or changes the log levels of a ztunnel, or of all") { pod, node, level, reset };
         command.SetAction(async (options, cancellationToken) =>
@@ -28,7 +28,7 @@ internal static class ZtunnelLogCommand
             table.Write(surroundings.Out);
             return ExitCodes.Fine;
         });
-        examples.AddTo(command, "meshctl ztunnel-config log", "meshctl ztunnel-config log --node node-1 --level info,ztunnel::access=debug", "meshctl ztunnel-config log --reset");
+        examples.AddTo(command, "meshctl ztunnel-config log", "meshctl ztunnel-config log --node node-1 --level info,ztunnel::dns=debug", "meshctl ztunnel-config log --level access=error", "meshctl ztunnel-config log --reset");
         return command;
     }
 

@@ -106,7 +106,7 @@ internal sealed record AgentSettings
             ZdsSocket = reader.Text("ZTUNNEL_UDS_ADDRESS", d.ZdsSocket),
             MonitoringPort = reader.Port("MONITORING_PORT", d.MonitoringPort),
             HealthPort = reader.Port("HEALTH_PORT", d.HealthPort),
-            LogsAsJson = reader.Text("LOG_FORMAT", "text") == "json",
+            LogsAsJson = reader.Parsed("LOG_FORMAT", text => text == "json" || (text == "text" ? false : throw new FormatException("expected text or json")), d.LogsAsJson),
             LogFilter = reader.Text("AGENT_LOG_LEVEL", d.LogFilter),
         };
         settings = settings with { Export = OtlpSettings.Read(environment, out var problems) with { Traces = null } };

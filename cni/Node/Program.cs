@@ -6,7 +6,7 @@ using AmbientMesh.Telemetry;
 using Microsoft.Extensions.Logging;
 
 var (settings, problems) = AgentSettings.Read(Environment.GetEnvironmentVariable);
-if (!LogFilter.TryParse(settings.LogFilter, out var filter, out var filterProblem)) problems = [.. problems, $"AGENT_LOG_LEVEL is '{settings.LogFilter}': {filterProblem}"];
+if (!LogFilter.TryParse(settings.LogFilter, out var filter, out var filterProblem)) problems = [.. problems, $"AGENT_LOG_LEVEL has the level '{filterProblem}': expected error, warn, info, debug, trace or off"];
 foreach (var problem in problems) Console.Error.WriteLine($"cni-node: {problem}");
 if (problems.Count > 0) return 2;
 // A kernel without IPv6 has no IPv6 traffic to redirect.

@@ -37,11 +37,8 @@ public sealed class FailClosedTests(ClusterFixture cluster)
     public async Task A_new_pod_does_not_start_while_the_agent_is_absent()
     {
         await using var shop = await TestNamespace.CreateAsync(cluster, "absent", ambient: true);
-        const string away = """{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null},"template":{"spec":{"containers":[{"name":"install-cni","image":"localhost/no-such-image:dev"}]}}}}""";
-        const string back = """{"spec":{"updateStrategy":{"type":"RollingUpdate"},"template":{"spec":{"containers":[{"name":"install-cni","image":"localhost/ambientmesh/cni:dev"}]}}}}""";
-        try
+        await using (await AgentAbsence.BeginAsync(cluster))
         {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "patch", "daemonset", "-n", "istio-system", "istio-cni-node", "--type=strategic", "-p", away);
             // Killed, not asked to end: an agent that is asked may tidy up, one that dies cannot.
             await cluster.Run.MustKubectlAsync(Patience.Token, "delete", "pod", "-n", "istio-system", "-l", "k8s-app=istio-cni-node", "--grace-period=0", "--force");
             await shop.ApplyAsync(Manifests.Pod("held"));
@@ -49,10 +46,6 @@ public sealed class FailClosedTests(ClusterFixture cluster)
             await EventAsync(shop, "FailedCreatePodSandBox");
 
             Assert.Contains("ContainerCreating", await cluster.Run.MustKubectlAsync(Patience.Token, "get", "pod", "-n", shop.Name, "held"), StringComparison.Ordinal);
-        }
-        finally
-        {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "patch", "daemonset", "-n", "istio-system", "istio-cni-node", "--type=strategic", "-p", back);
         }
         await cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "status", "-n", "istio-system", "daemonset/istio-cni-node", "--timeout=55s");
         await cluster.Run.MustKubectlAsync(Patience.Token, "wait", "pod/held", "-n", shop.Name, "--for=condition=Ready", "--timeout=55s");

@@ -31,6 +31,7 @@ public sealed class LifecycleControlPlaneTests(ClusterFixture cluster)
         await using var shop = await TestNamespace.CreateAsync(cluster, "lc-replicas", ambient: true);
         await shop.DeployShopAsync();
         await shop.EnrolledAsync();
+        var before = await cluster.Run.MustKubectlAsync(Patience.Token, "get", "-n", "istio-system", "deployment/istiod", "-o", "jsonpath={.spec.replicas}");
         try
         {
             await cluster.Run.MustKubectlAsync(Patience.Token, "scale", "-n", "istio-system", "deployment/istiod", "--replicas=3");
@@ -53,7 +54,7 @@ public sealed class LifecycleControlPlaneTests(ClusterFixture cluster)
         }
         finally
         {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "scale", "-n", "istio-system", "deployment/istiod", "--replicas=1");
+            await cluster.Run.MustKubectlAsync(Patience.Token, "scale", "-n", "istio-system", "deployment/istiod", $"--replicas={before}");
             await shop.RolledOutAsync("istio-system", "deployment/istiod");
         }
     }

@@ -5,9 +5,6 @@ namespace AmbientMesh.EndToEnd.Tests;
 /// <summary>A node loses its power: everything on it stops at once and comes back in any order, under the eyes of a capture on the wire.</summary>
 public sealed class LifecycleNodeTests(ClusterFixture cluster)
 {
-    private const string Away = """{"spec":{"updateStrategy":{"type":"OnDelete","rollingUpdate":null},"template":{"spec":{"containers":[{"name":"install-cni","image":"localhost/no-such-image:dev"}]}}}}""";
-    private const string Back = """{"spec":{"updateStrategy":{"type":"RollingUpdate"},"template":{"spec":{"containers":[{"name":"install-cni","image":"localhost/ambientmesh/cni:dev"}]}}}}""";
-
     [Fact]
     [Scenario("L4-166", "L4-170")]
     public async Task After_a_reboot_no_enrolled_pod_speaks_one_plaintext_byte_before_it_is_captured()
@@ -44,17 +41,12 @@ public sealed class LifecycleNodeTests(ClusterFixture cluster)
         var node = (await shop.PodsAsync()).Single(p => p.App == "client").Node;
         var before = await AddressesAsync(shop);
         using var wire = cluster.Listen();
-        try
+        await using (await AgentAbsence.BeginAsync(cluster))
         {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "patch", "daemonset", "-n", "istio-system", "istio-cni-node", "--type=strategic", "-p", Away);
             var agent = await cluster.Run.MustKubectlAsync(Patience.Token, "get", "pods", "-n", "istio-system", "-l", "k8s-app=istio-cni-node", "--field-selector", $"spec.nodeName={node}", "-o", "jsonpath={.items[0].metadata.name}");
             await cluster.Run.MustKubectlAsync(Patience.Token, "delete", "pod", "-n", "istio-system", agent, "--grace-period=0", "--force");
             await RebootAsync(node);
             await HeldAsync(shop);
-        }
-        finally
-        {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "patch", "daemonset", "-n", "istio-system", "istio-cni-node", "--type=strategic", "-p", Back);
         }
         await shop.RolledOutAsync("istio-system", "daemonset/istio-cni-node");
         await BackAsync(shop, node, before);

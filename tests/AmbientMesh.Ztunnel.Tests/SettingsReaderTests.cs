@@ -16,11 +16,17 @@ public sealed class SettingsReaderTests
     }
 
     [Fact]
+    public void The_page_of_settings_names_every_variable_with_its_default() => SettingsPage.Of("ztunnel").IsTrueOf(
+        new Dictionary<string, string> { ["KUBERNETES_SERVICE_HOST"] = "10.0.0.1", ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4318" },
+        environment => (SettingsReader.Read(environment, _ => true, out var problems, processors: 4), problems),
+        new Dictionary<string, string> { ["PROXY_MODE"] = "dedicated" });
+
+    [Fact]
     public void The_environment_of_the_daemonset_is_understood()
     {
         var settings = Usable(("XDS_ADDRESS", "istiod.istio-system.svc:15012"), ("CA_ADDRESS", "istiod.istio-system.svc:15012"), ("ISTIO_META_CLUSTER_ID", "c1"), ("CLUSTER_ID", "other"),
             ("TERMINATION_GRACE_PERIOD_SECONDS", "30"), ("POD_NAME", "ztunnel-x"), ("POD_NAMESPACE", "istio-system"), ("NODE_NAME", "n1"), ("INSTANCE_IP", "10.0.0.9"),
-            ("SERVICE_ACCOUNT", "ztunnel"), ("RUST_LOG", "info,ztunnel::access=debug"), ("LOG_FORMAT", "json"), ("XDS_HEADER_X_SAMPLE", "v"));
+            ("SERVICE_ACCOUNT", "ztunnel"), ("RUST_LOG", "info,ztunnel::dns=debug"), ("LOG_FORMAT", "json"), ("XDS_HEADER_X_SAMPLE", "v"));
         Assert.Equal("https://istiod.istio-system.svc:15012/", settings.XdsAddress!.ToString());
         Assert.Equal(("c1", TimeSpan.FromSeconds(25), LogLayout.Json), (settings.ClusterId, settings.TerminationDeadline, settings.LogLayout));
         Assert.Equal("ztunnel~10.0.0.9~ztunnel-x.istio-system~istio-system.svc.cluster.local", settings.NodeId);

@@ -16,7 +16,7 @@ public sealed class AdminPages(ConfigDump dump, ConnectionsPage connections, Cov
         <tr><td><a href="debug/connections">debug/connections</a></td><td>open connections and the last that ended (?id= ?state=open|ended ?reason=any|WORD ?limit=)</td></tr>
         <tr><td><a href="debug/coverage">debug/coverage</a></td><td>connections and bytes by mutual TLS and by plaintext, per pair of workloads (?limit=)</td></tr>
         <tr><td>debug/explain</td><td>what would happen to a connection, and why (?from=namespace/pod&amp;to=host:port, or ?side=inbound&amp;…)</td></tr>
-        <tr><td>POST logging</td><td>show or change log levels (?level=info,ztunnel::access=debug or ?reset)</td></tr>
+        <tr><td>POST logging</td><td>show or change log levels (?level=info,access=warn,ztunnel::dns=debug or ?reset)</td></tr>
         <tr><td>POST quitquitquit</td><td>shut down gracefully</td></tr>
         </table>
         </body>

@@ -13,6 +13,10 @@ public class SettingsTests
     }
 
     [Fact]
+    public void The_page_of_settings_names_every_variable_with_its_default() => SettingsPage.Of("istiod").IsTrueOf(
+        new Dictionary<string, string> { ["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://collector:4318" }, environment => SettingsReader.Read([], environment.Find));
+
+    [Fact]
     public void An_empty_environment_gives_the_defaults()
     {
         var (settings, problems) = Read();
