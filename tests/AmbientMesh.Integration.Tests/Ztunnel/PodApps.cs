@@ -95,6 +95,21 @@ public static class PodClient
         return await reader.ReadToEndAsync(Patience.Token);
     }
 
+    /// <summary>What comes back over an accepted connection until it is closed or reset; it must be accepted.</summary>
+    public static async Task<string> AnswerAsync(PodNamespace pod, IPEndPoint destination)
+    {
+        try
+        {
+            using var client = await ConnectAsync(pod, destination);
+            using var reader = new StreamReader(client.GetStream());
+            return await reader.ReadToEndAsync(Patience.Token);
+        }
+        catch (Exception e) when (e is IOException or SocketException { SocketErrorCode: SocketError.ConnectionReset })
+        {
+            return "";   // a reset comes after the handshake, also when the client learns of both at once
+        }
+    }
+
     /// <summary>Whether a connection is refused, reset, or closed without a byte.</summary>
     public static async Task<bool> FailsAsync(PodNamespace pod, IPEndPoint destination, string text = "ping")
     {

@@ -46,6 +46,10 @@ public sealed class PodNetwork : IAsyncDisposable
         }
     }
 
+    /// <summary>Runs a command inside a pod.</summary>
+    public static async Task InAsync(PodNamespace pod, string command) =>
+        (await HostProgram.RunAsync(new ProgramCall("ip", ["netns", "exec", pod.NetnsName, .. command.Split(' ')]), Patience.Token)).Required();
+
     /// <summary>Starts to record every frame on the wire.</summary>
     public WireCapture Capture()
     {

@@ -1,5 +1,8 @@
 using System.Net;
+using System.Net.Security;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text;
 
 namespace AmbientMesh.Integration.Tests.Ztunnel;
@@ -30,12 +33,23 @@ public sealed class PodTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
         Assert.Contains(mesh.ServerApp.Peers, peer => peer.Address.Equals(mesh.Client.V4));
     }
 
-    [Fact, Scenario("L4-001")]
-    public async Task Pods_on_one_node_use_a_tunnel_as_well()
+    [Theory, Scenario("L4-001", "L4-002", "L4-178")]
+    [InlineData(true, false)]
+    [InlineData(false, false)]
+    [InlineData(false, true)]
+    public async Task Each_end_counts_one_connection_under_mutual_tls_also_on_one_node(bool oneNode, bool nftables)
     {
-        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, At(mesh.Neighbour)));
-        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"source\"", "destination_workload=\"neighbour\"", "mutual_tls");
-        await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"destination\"", "destination_workload=\"neighbour\"", "mutual_tls");
+        var solo = await mesh.EnrollAsync($"solo-{oneNode}-{nftables}".ToLowerInvariant(), mesh.Near, nftables: nftables);
+        var (server, node) = oneNode ? (mesh.Neighbour, mesh.Near) : (mesh.Server, mesh.Far);
+        Assert.Equal("ping", await PodClient.CallAsync(solo, At(server)));
+        await mesh.Near.Log.LineAsync("connection complete", $"src.addr={solo.V4}", "direction=\"outbound\"", $"dst.addr={server.V4}:15008");   // a tunnel also on one node
+        foreach (var (at, reporter) in new[] { (mesh.Near, "source"), (node, "destination") })
+            foreach (var count in (string[])["opened", "closed"])
+            {
+                await at.MetricReachesAsync(1, $"istio_tcp_connections_{count}_total", $"reporter=\"{reporter}\"", $"source_workload=\"{solo.Name}\"");
+                Assert.Equal(1, at.Metric($"istio_tcp_connections_{count}_total", $"reporter=\"{reporter}\"", $"source_workload=\"{solo.Name}\"", "connection_security_policy=\"mutual_tls\""));
+                Assert.Equal(1, at.Metric($"istio_tcp_connections_{count}_total", $"reporter=\"{reporter}\"", $"source_workload=\"{solo.Name}\""));
+            }
     }
 
     [Fact, Scenario("L4-177")]
@@ -51,6 +65,7 @@ public sealed class PodTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
     {
         Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, At(mesh.Plain)));
         await mesh.Near.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"source\"", "destination_workload=\"plain\"", "connection_security_policy=\"unknown\"");
+        foreach (var node in (TestNode[])[mesh.Near, mesh.Far]) Assert.Equal(0, node.Metric("istio_tcp_connections_opened_total", "reporter=\"destination\"", "destination_workload=\"plain\""));
     }
 
     [Fact, Scenario("L4-004")]
@@ -59,9 +74,21 @@ public sealed class PodTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
         Assert.Equal("ping", await PodClient.CallAsync(mesh.Plain, At(mesh.Server)));
         await mesh.Far.MetricReachesAsync(1, "istio_tcp_connections_closed_total", "reporter=\"destination\"", "source_workload=\"plain\"", "source_principal=\"unknown\"", "connection_security_policy=\"unknown\"");
         Assert.Contains(mesh.ServerApp.Peers, peer => peer.Address.Equals(mesh.Plain.V4));
+        foreach (var node in (TestNode[])[mesh.Near, mesh.Far]) Assert.Equal(0, node.Metric("istio_tcp_connections_opened_total", "reporter=\"source\"", "source_workload=\"plain\""));
     }
 
-    [Fact, Scenario("L4-005", "L4-010")]
+    [Fact, Scenario("L4-010")]
+    public async Task A_link_local_metadata_service_sees_the_pod_itself()
+    {
+        var metadata = new IPEndPoint(IPAddress.Parse("169.254.169.254"), 8087);
+        await PodNetwork.InAsync(mesh.Stranger, "ip addr add 169.254.169.254/32 dev lo");
+        await PodNetwork.InAsync(mesh.Client, $"ip route add 169.254.169.254/32 via {mesh.Stranger.V4}");
+        var service = mesh.Add(PodServer.Echo(mesh.Stranger, metadata.Port));
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, metadata));
+        Assert.Equal(mesh.Client.V4, Assert.Single(service.Peers).Address);
+    }
+
+    [Fact, Scenario("L4-005")]
     public async Task An_unknown_address_is_passed_through_without_labels()
     {
         Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, At(mesh.Stranger)));
@@ -94,6 +121,33 @@ public sealed class PodTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
         using var client = await PodClient.ConnectAsync(mesh.Client, At(mesh.Server, 8021));
         using var reader = new StreamReader(client.GetStream());
         Assert.Equal("220 ready", await reader.ReadToEndAsync(Patience.Token));
+    }
+
+    [Fact, Scenario("L4-011")]
+    public async Task The_applications_own_tls_passes_with_its_own_certificate()
+    {
+        using var certificate = new CertificateRequest("CN=own", ECDsa.Create(), HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UnixEpoch, DateTimeOffset.MaxValue);
+        mesh.Add(PodServer.Start(mesh.Server, 8443, IPAddress.IPv6Any, async stream =>
+        {
+            await using var tls = new SslStream(stream);
+            await tls.AuthenticateAsServerAsync(certificate);
+            await tls.WriteAsync("secret"u8.ToArray(), CancellationToken.None);
+        }));
+        using var client = await PodClient.ConnectAsync(mesh.Client, At(mesh.Server, 8443));
+        await using var own = new SslStream(client.GetStream(), false, (_, presented, _, _) => presented is not null && presented.GetRawCertData().AsSpan().SequenceEqual(certificate.RawData));
+        await own.AuthenticateAsClientAsync("own");
+        using var reader = new StreamReader(own);
+        Assert.Equal("secret", await reader.ReadToEndAsync(Patience.Token));
+    }
+
+    [Fact, Scenario("L4-011")]
+    public async Task Datagrams_are_left_alone()
+    {
+        using var server = mesh.Server.Namespace.Run(() => new UdpClient(new IPEndPoint(mesh.Server.V4, 8053)));
+        using var client = mesh.Client.Namespace.Run(() => new UdpClient(new IPEndPoint(mesh.Client.V4, 0)));
+        await client.SendAsync("ping"u8.ToArray(), new IPEndPoint(mesh.Server.V4, 8053), Patience.Token);
+        var received = await server.ReceiveAsync(Patience.Token);
+        Assert.Equal((mesh.Client.V4, "ping"), (received.RemoteEndPoint.Address, Encoding.ASCII.GetString(received.Buffer)));
     }
 
     [Fact, Scenario("L4-012")]
@@ -146,11 +200,12 @@ public sealed class PodTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
     {
         foreach (var port in (int[])[15001, 15006, 15008])
         {
-            Assert.True(await PodClient.FailsAsync(mesh.Client, new IPEndPoint(IPAddress.Loopback, port)), $"own loopback {port}");
+            foreach (var own in (IPAddress[])[IPAddress.Loopback, mesh.Client.V4]) Assert.Equal("", await PodClient.AnswerAsync(mesh.Client, new IPEndPoint(own, port)));   // accepted, then closed
             Assert.True(await PodClient.FailsAsync(mesh.Plain, At(mesh.Server, port)), $"from outside {port}");
         }
         foreach (var port in (int[])[15000, 15020, 15021, 15080])
-            await Assert.ThrowsAsync<SocketException>(() => PodClient.CallAsync(mesh.Client, new IPEndPoint(IPAddress.Loopback, port)));
+            foreach (var own in (IPAddress[])[IPAddress.Loopback, mesh.Client.V4])
+                await Assert.ThrowsAsync<SocketException>(() => PodClient.CallAsync(mesh.Client, new IPEndPoint(own, port)));
         await mesh.Near.Log.LineAsync("connection failed", "dst.addr=127.0.0.1:15001", "direction=\"outbound\"", "error=\"attempted recursive call to ourselves\"");
         await mesh.Far.Log.LineAsync("connection failed", $"dst.addr={mesh.Server.V4}:15006", "direction=\"inbound\"", "error=\"attempted recursive call to ourselves\"");
     }

@@ -122,8 +122,7 @@ public sealed class TestMesh : IAsyncLifetime
         Plane.Put(WorkloadOf(Plain, "n2", hbone: false));
         ServerApp = Add(PodServer.Echo(Server, 8080));
         foreach (var pod in (PodNamespace[])[Neighbour, Plain, Stranger]) Add(PodServer.Echo(pod, 8080));
-        foreach (var node in (TestNode[])[Near, Far])
-            await Patience.Within(node.App.Mesh.WhenAsync(mesh => mesh.Workloads.FirstOrDefault(w => w.Name == "plain"), Patience.Token).AsTask());
+        await KnownAsync(mesh => mesh.Workloads.FirstOrDefault(w => w.Name == "plain"));
     }
 
     /// <summary>Keeps an application until the end of the class.</summary>
@@ -134,22 +133,30 @@ public sealed class TestMesh : IAsyncLifetime
     }
 
     /// <summary>A new captured pod: redirect rules, discovery, node proxy.</summary>
-    public async Task<PodNamespace> EnrollAsync(string name, TestNode node, Action<Wds.Workload>? with = null)
+    public async Task<PodNamespace> EnrollAsync(string name, TestNode node, Action<Wds.Workload>? with = null, bool nftables = false)
     {
         var pod = await Network.AddPodAsync(name);
-        await RedirectAsync(pod);
+        await RedirectAsync(pod, nftables);
         Plane.Put(WorkloadOf(pod, node.Name, hbone: true, with));
-        foreach (var known in (TestNode[])[Near, Far])
-            await Patience.Within(known.App.Mesh.WhenAsync(mesh => mesh.FindWorkload(new Model.WorkloadInfo(name, "default", name)), Patience.Token).AsTask());
+        await KnownAsync(mesh => mesh.FindWorkload(new Model.WorkloadInfo(name, "default", name)));
         Assert.Equal("", await node.Agent.AddAsync(UidOf(pod), pod));
         return pod;
     }
 
-    public static async Task RedirectAsync(PodNamespace pod)
+    /// <summary>Returns once both nodes know it.</summary>
+    public async Task KnownAsync<T>(Func<Model.MeshSnapshot, T?> find) where T : class
+    {
+        foreach (var node in (TestNode[])[Near, Far]) await Patience.Within(node.App.Mesh.WhenAsync(find, Patience.Token).AsTask());
+    }
+
+    /// <summary>The redirect rules of the CNI agent, with iptables or with nftables.</summary>
+    public static async Task RedirectAsync(PodNamespace pod, bool nftables = false)
     {
         var settings = new RedirectSettings();
-        var iptables = new Iptables(await Iptables.DetectAsync("", null, Patience.Token), Path.GetTempPath());
-        var redirection = new PodRedirection(new IptablesRedirection(iptables, settings), [], settings);
+        IRedirectionBackend backend = nftables
+            ? new NftablesRedirection(settings)
+            : new IptablesRedirection(new Iptables(await Iptables.DetectAsync("", null, Patience.Token), Path.GetTempPath()), settings);
+        var redirection = new PodRedirection(backend, [], settings);
         await redirection.ApplyAsync(pod.Namespace, new PodRedirectOptions(CapturesDns: false, BypassesInbound: false, []), Patience.Token);
     }
 

@@ -1,5 +1,4 @@
 using System.Net;
-using AmbientMesh.Linux;
 using AmbientMesh.Model;
 using AmbientMesh.Protocol.Security;
 using Google.Protobuf;
@@ -15,7 +14,7 @@ public sealed class WaypointBypassTests(TestMesh mesh) : IClassFixture<TestMesh>
     private const string Bound = "default/bound.default.svc.cluster.local";
     private static readonly IPEndPoint Vip = IPEndPoint.Parse("10.1.0.33:80");
 
-    [Fact, Scenario("L4-033", "T-33")]
+    [Fact, Scenario("L4-021", "L4-033", "L4-106", "T-33")]
     public async Task A_client_outside_the_mesh_goes_round_the_waypoint_until_a_policy_says_otherwise()
     {
         var backend = await mesh.EnrollAsync("backend", mesh.Far);
@@ -25,7 +24,7 @@ public sealed class WaypointBypassTests(TestMesh mesh) : IClassFixture<TestMesh>
         mesh.Plane.Put(TestMesh.WorkloadOf(waypoint, "n3", hbone: true));
         await BindAsync(waypoint.V4);
         mesh.Plane.Put(TestMesh.WorkloadOf(backend, "n2", hbone: true, Serving));
-        await KnownAsync(m => m.FindWorkload("Kubernetes//Pod/default/backend") is { Services.Length: 1 } known && m.FindWorkload("Kubernetes//Pod/default/waypoint") is not null ? known : null);
+        await mesh.KnownAsync(m => m.FindWorkload("Kubernetes//Pod/default/backend") is { Services.Length: 1 } known && m.FindWorkload("Kubernetes//Pod/default/waypoint") is not null ? known : null);
         await RouteVipAsync(mesh.Plain, TestMesh.At(backend, 8080));
 
         // The captured client's ztunnel takes it to the waypoint, asking for the address the client asked for.
@@ -74,30 +73,23 @@ public sealed class WaypointBypassTests(TestMesh mesh) : IClassFixture<TestMesh>
             Ports = { new Wds.Port { ServicePort = (uint)Vip.Port, TargetPort = 8080 } },
             Waypoint = new Wds.GatewayAddress { Address = new Wds.NetworkAddress { Address = ByteString.CopyFrom(waypoint.GetAddressBytes()) }, HboneMtlsPort = 15008 },
         });
-        await KnownAsync(m => m.Services.FirstOrDefault(s => s.Name == "bound"));
+        await mesh.KnownAsync(m => m.Services.FirstOrDefault(s => s.Name == "bound"));
     }
 
     private async Task AllowOnlyAsync(string principal, PodNamespace backend)
     {
         var match = new Match { Principals = { new StringMatch { Exact = principal } } };
         mesh.Plane.Put(new PolicyMessage { Name = "only-waypoint", Namespace = "default", Action = PolicyAction.Allow, Scope = Scope.WorkloadSelector, Rules = { new Rule { Clauses = { new Clause { Matches = { match } } } } } });
-        await KnownAsync(m => m.FindPolicy(new PolicyName("default", "only-waypoint")));
+        await mesh.KnownAsync(m => m.FindPolicy(new PolicyName("default", "only-waypoint")));
         mesh.Plane.Put(TestMesh.WorkloadOf(backend, "n2", hbone: true, w =>
         {
             Serving(w);
             w.AuthorizationPolicies.Add("default/only-waypoint");
         }));
-        await KnownAsync(m => m.FindWorkload("Kubernetes//Pod/default/backend") is { Policies.Length: 1 } known ? known : null);
+        await mesh.KnownAsync(m => m.FindWorkload("Kubernetes//Pod/default/backend") is { Policies.Length: 1 } known ? known : null);
     }
 
     /// <summary>What the cluster's service routing does for a pod outside the mesh.</summary>
-    private static async Task RouteVipAsync(PodNamespace pod, IPEndPoint endpoint) =>
-        (await HostProgram.RunAsync(new ProgramCall("ip", "netns", "exec", pod.NetnsName, "iptables", "-t", "nat", "-A", "OUTPUT",
-            "-p", "tcp", "-d", $"{Vip.Address}", "--dport", $"{Vip.Port}", "-j", "DNAT", "--to-destination", $"{endpoint}"), Patience.Token)).Required();
-
-    /// <summary>Returns once both nodes know it.</summary>
-    private async Task KnownAsync<T>(Func<MeshSnapshot, T?> find) where T : class
-    {
-        foreach (var node in (TestNode[])[mesh.Near, mesh.Far]) await Patience.Within(node.App.Mesh.WhenAsync(find, Patience.Token).AsTask());
-    }
+    private static Task RouteVipAsync(PodNamespace pod, IPEndPoint endpoint) =>
+        PodNetwork.InAsync(pod, $"iptables -t nat -A OUTPUT -p tcp -d {Vip.Address} --dport {Vip.Port} -j DNAT --to-destination {endpoint}");
 }

@@ -1,0 +1,60 @@
+using System.Net;
+using System.Text.RegularExpressions;
+using Google.Protobuf;
+using Wds = AmbientMesh.Protocol.Wds;
+
+namespace AmbientMesh.Integration.Tests.Ztunnel;
+
+/// <summary>Calls to the address of a service.</summary>
+public sealed partial class ServiceTrafficTests(TestMesh mesh) : IClassFixture<TestMesh>
+{
+    private const string Balanced = "balanced.default.svc.cluster.local", Empty = "empty.default.svc.cluster.local";
+
+    [Fact, Scenario("L4-020", "L4-040")]
+    public async Task Connections_are_spread_over_the_endpoints_and_each_names_its_own()
+    {
+        var vip = await ServiceAsync(Balanced, "10.1.0.40");
+        PodNamespace[] endpoints = [await EndpointAsync("one", mesh.Near), await EndpointAsync("two", mesh.Far)];
+        await mesh.KnownAsync(m => m.Workloads.Count(w => w.Services.Length == 1) == 2 ? m : null);
+        for (var i = 0; i < 40; i++) Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, vip));
+
+        var lines = mesh.Near.Log.Lines.Where(l => l.Contains("connection complete", StringComparison.Ordinal) && l.Contains("direction=\"outbound\"", StringComparison.Ordinal) && l.Contains($"dst.service=\"{Balanced}\"", StringComparison.Ordinal));
+        Assert.Equal(["one", "two"], lines.Select(l => Destination().Match(l).Groups[1].Value).Distinct().Order());
+        Assert.Equal(40, endpoints.Zip((TestNode[])[mesh.Near, mesh.Far]).Sum(e => e.Second.Metric("istio_tcp_connections_opened_total", "reporter=\"destination\"", $"destination_workload=\"{e.First.Name}\"", "source_workload=\"client\"")));
+    }
+
+    [Theory, Scenario("L4-041", "L4-042")]
+    [InlineData(80)]
+    [InlineData(81)]
+    public async Task Without_an_endpoint_or_for_a_port_it_does_not_have_a_connection_is_closed_and_the_address_named(int port)
+    {
+        var vip = await ServiceAsync(Empty, "10.1.0.41");
+        Assert.Equal("", await PodClient.AnswerAsync(mesh.Client, new IPEndPoint(vip.Address, port)));
+        var line = await mesh.Near.Log.LineAsync("connection failed", $"dst.addr=10.1.0.41:{port}", $"error=\"no healthy upstream: 10.1.0.41:{port}\"");
+        Assert.Contains("reason=\"no-healthy-upstream\"", line);
+    }
+
+    private async Task<IPEndPoint> ServiceAsync(string host, string address)
+    {
+        mesh.Plane.Put(new Wds.Service
+        {
+            Name = host.Split('.')[0],
+            Namespace = "default",
+            Hostname = host,
+            Addresses = { new Wds.NetworkAddress { Address = ByteString.CopyFrom(IPAddress.Parse(address).GetAddressBytes()) } },
+            Ports = { new Wds.Port { ServicePort = 80, TargetPort = 8080 } },
+        });
+        await mesh.KnownAsync(m => m.Services.FirstOrDefault(s => s.Hostname == host));
+        return new IPEndPoint(IPAddress.Parse(address), 80);
+    }
+
+    private async Task<PodNamespace> EndpointAsync(string name, TestNode node)
+    {
+        var pod = await mesh.EnrollAsync(name, node, w => w.Services[$"default/{Balanced}"] = new Wds.PortList { Ports = { new Wds.Port { ServicePort = 80, TargetPort = 8080 } } });
+        mesh.Add(PodServer.Echo(pod, 8080));
+        return pod;
+    }
+
+    [GeneratedRegex("dst\\.workload=\"([a-z]+)\"")]
+    private static partial Regex Destination();
+}
