@@ -1,11 +1,15 @@
 using System.CommandLine;
+using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Net;
+using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cli.CommandLine;
 using AmbientMesh.Cli.Output;
 using AmbientMesh.Cli.Reaching;
+using AmbientMesh.Cli.Status;
+using AmbientMesh.Kubernetes;
 using AmbientMesh.Telemetry.Coverage;
 
 namespace AmbientMesh.Cli.Coverage;
@@ -22,10 +26,16 @@ internal static class CoverageCommand
         command.SetAction(async (options, cancellationToken) =>
         {
             using var cluster = common.Open(options, surroundings);
-            var answer = await ReadAsync(cluster, await cluster.PodsAsync(cancellationToken), options.GetValue(all), cancellationToken);
+            var pods = await cluster.PodsAsync(cancellationToken);
+            var controlPlane = pods.ControlPlanes.FirstOrDefault(p => p.Is("Ready")) ?? throw new MeshctlException($"No control plane is ready in namespace {cluster.MeshNamespace}; see meshctl status.");
+            var answer = await ReadAsync(cluster, controlPlane, options.GetValue(all), cancellationToken);
+            if (!TryRead(answer, out var page, out var coverage, out var problem))
+            {
+                var version = (await PartVersions.OfAsync(cluster, controlPlane, cancellationToken)).Version ?? "unknown";
+                throw new MeshctlException($"The control plane {controlPlane.Key.Name} (version {version}) tells coverage in a form that meshctl {VersionCommand.Client} does not read: {problem}. Use the meshctl of its version.");
+            }
             var format = options.GetValue(common.Output);
-            var coverage = JsonSerializer.Deserialize(answer, CoverageJson.Default.MeshCoverage) ?? throw new MeshctlException("The control plane's coverage is empty.");
-            if (format is OutputFormat.Json or OutputFormat.Yaml) Documents.Write(surroundings.Out, format, JsonNode.Parse(answer)!);
+            if (format is OutputFormat.Json or OutputFormat.Yaml) Documents.Write(surroundings.Out, format, page);
             else Show(surroundings.Out, coverage, options.GetValue(all), surroundings.Clock.GetUtcNow());
             return coverage.Pods.Gaps == 0 && coverage.Nodes.All(IsFresh) ? ExitCodes.Fine : ExitCodes.NotFine;
         });
@@ -36,22 +46,36 @@ internal static class CoverageCommand
     /// <summary>One line for <c>meshctl status</c>.</summary>
     public static string? Line(JsonNode? page)
     {
+        // Of another version's form the command itself tells.
+        return page is not null && TryRead(Encoding.UTF8.GetBytes(page.ToJsonString()), out _, out var coverage, out _) ? Line(coverage) : null;
+    }
+
+    private static bool TryRead(byte[] answer, [NotNullWhen(true)] out JsonNode? page, [NotNullWhen(true)] out MeshCoverage? coverage, out string problem)
+    {
+        (page, coverage, problem) = (null, null, "it is empty");
         try
         {
-            return page?.Deserialize(CoverageJson.Default.MeshCoverage) is { } coverage ? Line(coverage) : null;
+            page = JsonNode.Parse(answer);
+            coverage = page?.Deserialize(CoverageJson.Default.MeshCoverage);
+            if (page is null || coverage is null) return false;
+            if (coverage is { Pods: not null, Traffic: not null, Nodes: { } nodes, Gaps: { } gaps, Exempt: { } exempt, Pairs: { } pairs } &&
+                nodes.All(n => n is { Pods: not null, Agent: not null, Ztunnel: not null }) && gaps.All(g => g is not null) && exempt.All(e => e is not null) &&
+                pairs.All(p => p is { Traffic: not null })) return true;
+            problem = "a part of it is null";
+            return false;
         }
-        catch (JsonException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
         {
-            return null;   // another version's form; the command itself says so
+            problem = e.Message;
+            return false;
         }
     }
 
     private static string Line(MeshCoverage coverage) =>
         $"{coverage.Pods.Enrolled} of {coverage.Pods.Expected} pods enrolled ({coverage.Pods.Verified} verified), {coverage.Pods.Gaps} not protected; {Percent(coverage.Traffic.PercentBytesMutualTls)} of bytes under mutual TLS";
 
-    private static async Task<byte[]> ReadAsync(MeshCluster cluster, MeshPods pods, bool all, CancellationToken cancellationToken)
+    private static async Task<byte[]> ReadAsync(MeshCluster cluster, Pod controlPlane, bool all, CancellationToken cancellationToken)
     {
-        var controlPlane = pods.ControlPlanes.FirstOrDefault(p => p.Is("Ready")) ?? throw new MeshctlException($"No control plane is ready in namespace {cluster.MeshNamespace}; see meshctl status.");
         var answer = await cluster.Parts.AskAsync(controlPlane, PartClient.ControlPlaneDebug, $"/debug/coverage?refresh{(all ? "&limit=10000" : "")}", cancellationToken);
         if (answer.Status == HttpStatusCode.NotFound) throw new MeshctlException($"The control plane {controlPlane.Key.Name} does not tell coverage: it is another than AmbientMesh's, or an older one.");
         return answer.Status == HttpStatusCode.OK ? answer.Body : throw new MeshctlException($"The control plane {controlPlane.Key.Name} answered {(int)answer.Status}: {answer.Text.Trim()}");

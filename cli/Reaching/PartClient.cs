@@ -50,15 +50,26 @@ public sealed class PartClient(PodPorts ports, TimeProvider clock)
         }
     }
 
+    /// <summary>The answer of a page that must exist.</summary>
+    /// <exception cref="MeshctlException">It cannot be had.</exception>
+    public async Task<byte[]> PageAsync(Pod pod, int port, string path, CancellationToken cancellationToken)
+    {
+        var answer = await AskAsync(pod, port, path, cancellationToken);
+        return answer.Status == HttpStatusCode.OK ? answer.Body
+            : throw new MeshctlException($"Pod {pod.Metadata.Namespace}/{pod.Key.Name} answered {(int)answer.Status} to {path} on port {port}: {Shortened(answer.Text)}");
+    }
+
+    /// <inheritdoc cref="PageAsync"/>
+    public async Task<string> TextAsync(Pod pod, int port, string path, CancellationToken cancellationToken) => Encoding.UTF8.GetString(await PageAsync(pod, port, path, cancellationToken));
+
     /// <summary>The answer of a page that must exist, as JSON.</summary>
     /// <exception cref="MeshctlException">It cannot be had.</exception>
     public async Task<JsonNode> JsonAsync(Pod pod, int port, string path, CancellationToken cancellationToken)
     {
-        var answer = await AskAsync(pod, port, path, cancellationToken);
-        if (answer.Status != HttpStatusCode.OK) throw new MeshctlException($"Pod {pod.Metadata.Namespace}/{pod.Key.Name} answered {(int)answer.Status} to {path} on port {port}: {Shortened(answer.Text)}");
+        var page = await PageAsync(pod, port, path, cancellationToken);
         try
         {
-            return JsonNode.Parse(answer.Body) ?? throw new JsonException("null");
+            return JsonNode.Parse(page) ?? throw new JsonException("null");
         }
         catch (JsonException e)
         {

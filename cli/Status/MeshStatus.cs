@@ -12,8 +12,13 @@ internal sealed record PartStatus(string Name, string Kind, int Ready, int Desir
 /// <param name="Rejected">Resource name and reason of what the client refuses.</param>
 internal sealed record TypeSync(string TypeUrl, bool IsSynced, string NonceSent, string NonceAcked, DateTimeOffset? LastPush, IReadOnlyList<(string Name, string Reason)> Rejected)
 {
-    /// <summary>The short name that istioctl uses.</summary>
-    public string ShortName => TypeUrl.EndsWith("istio.workload.Address", StringComparison.Ordinal) ? "WADS" : TypeUrl.EndsWith("istio.security.Authorization", StringComparison.Ordinal) ? "WDS-AUTHZ" : TypeUrl[(TypeUrl.LastIndexOf('.') + 1)..];
+    /// <summary>The short name that istioctl uses, and the control plane's metrics.</summary>
+    public string ShortName => TypeUrl[(TypeUrl.LastIndexOf('/') + 1)..] switch
+    {
+        "istio.workload.Address" or "istio.workload.Workload" => "WDS",
+        "istio.security.Authorization" => "WADS",
+        _ => TypeUrl[(TypeUrl.LastIndexOf('.') + 1)..],
+    };
 
     public string State => Rejected.Count > 0 ? $"NACK ({Rejected.Count})" : !IsSynced ? "STALE" : NonceSent.Length == 0 ? "NOT SENT" : "SYNCED";
 }
@@ -26,12 +31,15 @@ internal sealed record ZtunnelStatus(Pod Pod, string? Version, string? ControlPl
 }
 
 /// <summary>One node agent, by its own status page.</summary>
-internal sealed record AgentStatus(Pod Pod, string? Version, bool IsReady, int Ztunnels, int Enrolled, IReadOnlyList<(string Pod, string Reason)> NotEnrolled, DateTimeOffset? LastVerification, IReadOnlyList<string> Problems);
+internal sealed record AgentStatus(Pod Pod, string? Version, bool IsReady, int Ztunnels, int Enrolled, IReadOnlyList<(string Pod, string Reason)> NotEnrolled, DateTimeOffset? LastVerification, IReadOnlyList<string> Problems)
+{
+    public bool IsFine => IsReady && Ztunnels > 0 && NotEnrolled.Count == 0;
+}
 
 /// <summary>Everything <c>meshctl status</c> found out.</summary>
 /// <param name="Authority">The CA in force as the control plane tells it; null when it does not.</param>
 /// <param name="Problems">What could not be asked, and why.</param>
 internal sealed record MeshStatus(IReadOnlyList<PartStatus> Parts, IReadOnlyList<ZtunnelStatus> Ztunnels, IReadOnlyList<AgentStatus> Agents, System.Text.Json.Nodes.JsonNode? Coverage, System.Text.Json.Nodes.JsonNode? Authority, IReadOnlyList<string> Problems)
 {
-    public bool IsFine => Parts.All(p => p.IsFine) && Ztunnels.All(z => z.IsFine) && Agents.All(a => a.IsReady && a.NotEnrolled.Count == 0) && Problems.Count == 0;
+    public bool IsFine => Parts.All(p => p.IsFine) && Ztunnels.All(z => z.IsFine) && Agents.All(a => a.IsFine) && Problems.Count == 0;
 }

@@ -43,12 +43,17 @@ internal static class StatusReading
         var daemonSets = await cluster.Client.Of<DaemonSet>().ListAsync(here, cancellationToken);
         return
         [
-            .. deployments.Items.Where(d => d.Metadata.Labels.GetValueOrDefault("app") == "istiod" || d.Key.Name == "istiod")
-                .Select(d => new PartStatus("istiod", "Deployment", d.Status.ReadyReplicas ?? 0, d.Spec.Replicas ?? 1, [])),
-            .. daemonSets.Items.Where(d => d.Key.Name is "ztunnel" or "istio-cni-node")
-                .Select(d => new PartStatus(d.Key.Name, "DaemonSet", d.Status.NumberReady ?? 0, d.Status.DesiredNumberScheduled ?? 0, [])).OrderByDescending(d => d.Name, StringComparer.Ordinal),
+            .. PresentOrAbsent("istiod", "Deployment", deployments.Items.Where(d => d.Metadata.Labels.GetValueOrDefault("app") == "istiod" || d.Key.Name == "istiod")
+                .Select(d => new PartStatus("istiod", "Deployment", d.Status.ReadyReplicas ?? 0, d.Spec.Replicas ?? 1, []))),
+            .. OnEachNode("ztunnel"), .. OnEachNode("istio-cni-node"),
         ];
+
+        IEnumerable<PartStatus> OnEachNode(string name) => PresentOrAbsent(name, "DaemonSet", daemonSets.Items.Where(d => d.Key.Name == name)
+            .Select(d => new PartStatus(name, "DaemonSet", d.Status.NumberReady ?? 0, d.Status.DesiredNumberScheduled ?? 0, [])));
     }
+
+    // A mesh without one of its parts does not work, so a part that is not there is shown, as none of none.
+    private static IEnumerable<PartStatus> PresentOrAbsent(string name, string kind, IEnumerable<PartStatus> found) => found.DefaultIfEmpty(new PartStatus(name, kind, 0, 0, []));
 
     private static Task<Asked<AgentStatus>> AgentAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) => PartClient.TryAsync(async () =>
     {

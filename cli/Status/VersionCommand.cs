@@ -63,10 +63,14 @@ internal static class PartVersions
 {
     public static async Task<IReadOnlyList<PartVersion>> ReadAsync(MeshCluster cluster, MeshPods pods, CancellationToken cancellationToken) =>
         await Task.WhenAll([
-            .. pods.ControlPlanes.Select(pod => OneAsync("istiod", pod, ask: () => ControlPlaneAsync(cluster, pod, cancellationToken))),
+            .. pods.ControlPlanes.Select(pod => OfAsync(cluster, pod, cancellationToken)),
             .. pods.Ztunnels.Select(pod => OneAsync("ztunnel", pod, ask: () => ZtunnelAsync(cluster, pod, cancellationToken))),
             .. pods.Agents.Select(pod => OneAsync("istio-cni-node", pod, ask: () => AgentAsync(cluster, pod, cancellationToken))),
         ]);
+
+    /// <summary>The version of a control plane.</summary>
+    public static Task<PartVersion> OfAsync(MeshCluster cluster, Pod controlPlane, CancellationToken cancellationToken) =>
+        OneAsync("istiod", controlPlane, ask: () => ControlPlaneAsync(cluster, controlPlane, cancellationToken));
 
     private static async Task<PartVersion> OneAsync(string part, Pod pod, Func<Task<string>> ask)
     {
@@ -77,14 +81,14 @@ internal static class PartVersions
 
     private static async Task<string> ControlPlaneAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken)
     {
-        var text = (await cluster.Parts.AskAsync(pod, PartClient.ControlPlaneMonitoring, "/version", cancellationToken)).Text.Trim();
+        var text = (await cluster.Parts.TextAsync(pod, PartClient.ControlPlaneMonitoring, "/version", cancellationToken)).Trim();
         // Istio's control plane answers JSON-like build information, ours the bare version.
         return text.Length is > 0 and < 40 ? text : Between(text, "Version:\"", "\"") ?? throw new MeshctlException("it did not say its version");
     }
 
     // Any ztunnel says its build in its metrics, which are far smaller than its configuration.
     private static async Task<string> ZtunnelAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) =>
-        Between((await cluster.Parts.AskAsync(pod, PartClient.ZtunnelMetrics, "/metrics", cancellationToken)).Text, "istio_build{component=\"ztunnel\",tag=\"", "\"") ??
+        Between(await cluster.Parts.TextAsync(pod, PartClient.ZtunnelMetrics, "/metrics", cancellationToken), "istio_build{component=\"ztunnel\",tag=\"", "\"") ??
         throw new MeshctlException("its metrics do not name its build");
 
     private static async Task<string> AgentAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) =>

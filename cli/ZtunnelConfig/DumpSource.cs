@@ -46,11 +46,8 @@ internal static class DumpSource
 
     /// <summary>The dump of one ztunnel.</summary>
     /// <exception cref="MeshctlException">It cannot be asked.</exception>
-    public static async Task<NamedDump> AskAsync(MeshCluster cluster, Pod ztunnel, CancellationToken cancellationToken)
-    {
-        var answer = await cluster.Parts.AskAsync(ztunnel, PartClient.ZtunnelAdmin, "/config_dump", cancellationToken);
-        return Parse(ztunnel.Key.Name, answer.Body);
-    }
+    public static async Task<NamedDump> AskAsync(MeshCluster cluster, Pod ztunnel, CancellationToken cancellationToken) =>
+        Parse(ztunnel.Key.Name, await cluster.Parts.PageAsync(ztunnel, PartClient.ZtunnelAdmin, "/config_dump", cancellationToken));
 
     private static NamedDump Parse(string origin, byte[] text)
     {

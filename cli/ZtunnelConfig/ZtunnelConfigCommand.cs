@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cli.CommandLine;
 using AmbientMesh.Cli.Output;
+using AmbientMesh.Cli.Reaching;
 
 namespace AmbientMesh.Cli.ZtunnelConfig;
 
@@ -15,6 +16,8 @@ internal static class ZtunnelConfigCommand
         public Option<string?> Node { get; } = new("--node") { Description = "The ztunnel of this node", HelpName = "node" };
         public Option<string?> File { get; } = new("--file", "-f") { Description = "A saved /config_dump instead of a live ztunnel", HelpName = "file" };
 
+        public bool NamesOne(ParseResult options) => (options.GetValue(Pod) ?? options.GetValue(Node) ?? options.GetValue(File)) is not null;
+
         public void AddTo(Command command)
         {
             command.Arguments.Add(Pod);
@@ -23,15 +26,15 @@ internal static class ZtunnelConfigCommand
         }
     }
 
-    private readonly record struct Kind(string Name, string Singular, string Shows, bool OfEveryNode, string[] JsonKeys, Func<IReadOnlyList<ZtunnelDump>, DumpFilter, DateTimeOffset, Table> Table);
+    private readonly record struct Kind(string Name, string Singular, string Shows, bool OfEveryNode, string Part, Func<IReadOnlyList<ZtunnelDump>, DumpFilter, DateTimeOffset, Table> Table);
 
     private static readonly Kind[] s_kinds =
     [
-        new("workloads", "workload", "Workloads: pods and other endpoints the ztunnel knows", false, ["workloads"], (d, f, _) => DumpTables.Workloads(d[0], f)),
-        new("services", "service", "Services and how many of their endpoints are healthy", false, ["services"], (d, f, _) => DumpTables.Services(d[0], f)),
-        new("policies", "policy", "Authorization policies, as the ztunnel enforces them", false, ["policies"], (d, f, _) => DumpTables.Policies(d[0], f)),
-        new("certificates", "certificate", "Certificates held for the pods of the node; of every node unless one is named", true, ["certificates"], (d, _, now) => DumpTables.Certificates(d, now)),
-        new("connections", "connection", "Open connections; of every node unless one is named", true, ["workloadState"], (d, f, _) => DumpTables.Connections(d, f)),
+        new("workloads", "workload", "Workloads: pods and other endpoints the ztunnel knows", false, "workloads", (d, f, _) => DumpTables.Workloads(d[0], f)),
+        new("services", "service", "Services and how many of their endpoints are healthy", false, "services", (d, f, _) => DumpTables.Services(d[0], f)),
+        new("policies", "policy", "Authorization policies, as the ztunnel enforces them", false, "policies", (d, f, _) => DumpTables.Policies(d[0], f)),
+        new("certificates", "certificate", "Certificates held for the pods of the node; of every node unless one is named", true, "certificates", (d, _, now) => DumpTables.Certificates(d, now)),
+        new("connections", "connection", "Open connections; of every node unless one is named", true, "workloadState", (d, f, _) => DumpTables.Connections(d, f)),
     ];
 
     public static Command Build(CommonOptions common, Surroundings surroundings, Examples examples)
@@ -55,11 +58,12 @@ internal static class ZtunnelConfigCommand
         var filter = Filters(command, kind.Singular);
         command.SetAction(async (options, cancellationToken) =>
         {
-            var dumps = await ReadAsync(options, source, common, surroundings, kind.OfEveryNode, cancellationToken);
+            var (dumps, problems) = await ReadAsync(options, source, common, surroundings, kind.OfEveryNode, cancellationToken);
             var format = options.GetValue(common.Output);
-            if (format is OutputFormat.Json or OutputFormat.Yaml) Documents.Write(surroundings.Out, format, Selected(dumps, kind));
+            if (format is OutputFormat.Json or OutputFormat.Yaml) Documents.Write(surroundings.Out, format, Selected(dumps, kind, filter(options), isOfOne: !kind.OfEveryNode || source.NamesOne(options)));
             else kind.Table([.. dumps.Select(d => d.Dump)], filter(options), surroundings.Clock.GetUtcNow()).Write(surroundings.Out);
-            return ExitCodes.Fine;
+            foreach (var problem in problems) await surroundings.Error.WriteLineAsync($"meshctl: {problem}");
+            return problems.Count == 0 ? ExitCodes.Fine : ExitCodes.Failed;
         });
         examples.AddTo(command, $"meshctl ztunnel-config {kind.Name} --node node-1", $"meshctl ztunnel-config {kind.Singular} --file dump.json -o json");
         return command;
@@ -72,7 +76,7 @@ internal static class ZtunnelConfigCommand
         source.AddTo(command);
         command.SetAction(async (options, cancellationToken) =>
         {
-            var dumps = await ReadAsync(options, source, common, surroundings, everyNode: false, cancellationToken);
+            var (dumps, _) = await ReadAsync(options, source, common, surroundings, everyNode: false, cancellationToken);
             var format = options.GetValue(common.Output);
             if (format is OutputFormat.Json or OutputFormat.Yaml)
             {
@@ -115,22 +119,27 @@ internal static class ZtunnelConfigCommand
         };
     }
 
-    /// <summary>The dumps meant; where one ztunnel is enough and none is named, the first that is ready.</summary>
-    private static async Task<IReadOnlyList<NamedDump>> ReadAsync(ParseResult options, Source source, CommonOptions common, Surroundings surroundings, bool everyNode, CancellationToken cancellationToken)
+    /// <summary>The dumps meant; where one ztunnel is enough and none is named, the first that is ready. Of every node: those that answered, and what is the matter with the others.</summary>
+    /// <exception cref="MeshctlException">Not one can be had.</exception>
+    private static async Task<(IReadOnlyList<NamedDump> Dumps, IReadOnlyList<string> Problems)> ReadAsync(ParseResult options, Source source, CommonOptions common, Surroundings surroundings, bool everyNode, CancellationToken cancellationToken)
     {
-        if (options.GetValue(source.File) is { } file) return [await DumpSource.ReadFileAsync(file, cancellationToken)];
+        if (options.GetValue(source.File) is { } file) return ([await DumpSource.ReadFileAsync(file, cancellationToken)], []);
         using var cluster = common.Open(options, surroundings);
         var (pod, node) = (options.GetValue(source.Pod), options.GetValue(source.Node));
         var ztunnels = await DumpSource.ZtunnelsAsync(cluster, pod, node, cancellationToken);
         if (!everyNode || pod is not null || node is not null) ztunnels = [ztunnels.FirstOrDefault(z => z.Is("Ready")) ?? ztunnels[0]];
-        return await Task.WhenAll(ztunnels.Select(z => DumpSource.AskAsync(cluster, z, cancellationToken)));
+        var answers = await Task.WhenAll(ztunnels.Select(z => PartClient.TryAsync(() => DumpSource.AskAsync(cluster, z, cancellationToken))));
+        string[] problems = [.. answers.Select(a => a.Problem).OfType<string>()];
+        NamedDump[] dumps = [.. answers.Select(a => a.Answer).OfType<NamedDump>()];
+        return dumps.Length > 0 ? (dumps, problems) : throw new MeshctlException(string.Join('\n', problems));
     }
 
-    private static JsonNode Selected(IReadOnlyList<NamedDump> dumps, Kind kind)
+    // The shape follows from the question, not from how many ztunnels there happen to be: the part itself, as istioctl writes it, or an object by ztunnel.
+    private static JsonNode Selected(IReadOnlyList<NamedDump> dumps, Kind kind, DumpFilter filter, bool isOfOne)
     {
-        if (dumps.Count == 1) return dumps[0].Document[kind.JsonKeys[0]]?.DeepClone() ?? new JsonArray();
+        if (isOfOne) return DumpDocuments.Part(dumps[0].Document, kind.Part, filter);
         var byOrigin = new JsonObject();
-        foreach (var dump in dumps) byOrigin[dump.Origin] = dump.Document[kind.JsonKeys[0]]?.DeepClone();
+        foreach (var dump in dumps) byOrigin[dump.Origin] = DumpDocuments.Part(dump.Document, kind.Part, filter);
         return byOrigin;
     }
 }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Net;
+using System.Text.Json.Nodes;
 using AmbientMesh.Cli.CommandLine;
 using AmbientMesh.Cli.Output;
 using AmbientMesh.Cli.Reaching;
@@ -22,15 +23,29 @@ internal static class ZtunnelLogCommand
             using var cluster = common.Open(options, surroundings);
             var ztunnels = await DumpSource.ZtunnelsAsync(cluster, options.GetValue(pod), options.GetValue(node), cancellationToken);
             var query = options.GetValue(reset) ? "?reset" : options.GetValue(level) is { } levels ? $"?level={Uri.EscapeDataString(levels)}" : "";
-            var table = new Table("ZTUNNEL", "NODE", "LEVELS");
-            var answers = await Task.WhenAll(ztunnels.Select(z => AskAsync(cluster, z, query, cancellationToken)));
-            for (var i = 0; i < ztunnels.Count; i++) table.Add(ztunnels[i].Key.Name, ztunnels[i].Spec.NodeName, answers[i]);
-            table.Write(surroundings.Out);
-            return ExitCodes.Fine;
+            var answers = await Task.WhenAll(ztunnels.Select(z => PartClient.TryAsync(() => AskAsync(cluster, z, query, cancellationToken))));
+            var format = options.GetValue(common.Output);
+            if (format is OutputFormat.Json or OutputFormat.Yaml) Documents.Write(surroundings.Out, format, Json(ztunnels, answers));
+            else Show(surroundings.Out, ztunnels, answers);
+            string[] problems = [.. answers.Select(a => a.Problem).OfType<string>()];
+            foreach (var problem in problems) await surroundings.Error.WriteLineAsync($"meshctl: {problem}");
+            return problems.Length == 0 ? ExitCodes.Fine : ExitCodes.Failed;
         });
         examples.AddTo(command, "meshctl ztunnel-config log", "meshctl ztunnel-config log --node node-1 --level info,ztunnel::dns=debug", "meshctl ztunnel-config log --level access=error", "meshctl ztunnel-config log --reset");
         return command;
     }
+
+    private static void Show(TextWriter output, IReadOnlyList<Pod> ztunnels, IReadOnlyList<Asked<string>> answers)
+    {
+        var table = new Table("ZTUNNEL", "NODE", "LEVELS");
+        foreach (var (ztunnel, answer) in ztunnels.Zip(answers).Where(pair => pair.Second.Answer is not null)) table.Add(ztunnel.Key.Name, ztunnel.Spec.NodeName, answer.Answer);
+        table.Write(output);
+    }
+
+    private static JsonArray Json(IReadOnlyList<Pod> ztunnels, IReadOnlyList<Asked<string>> answers) => new([.. ztunnels.Zip(answers, (ztunnel, answer) => new JsonObject
+    {
+        ["ztunnel"] = ztunnel.Key.Name, ["node"] = ztunnel.Spec.NodeName, ["levels"] = answer.Answer, ["problem"] = answer.Problem,
+    })]);
 
     private static async Task<string> AskAsync(MeshCluster cluster, Pod ztunnel, string query, CancellationToken cancellationToken)
     {

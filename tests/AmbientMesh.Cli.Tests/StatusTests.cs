@@ -24,7 +24,7 @@ public sealed class StatusTests
         await using var mesh = await InstalledAsync(Synced);
         var (code, output, error) = await mesh.RunAsync("status");
         Assert.True(code == ExitCodes.Fine, output + error);
-        Assert.Contains("ztunnel-1.istio-system   node-1   yes     Kubernetes   istiod-1   0.1.0     2 (WADS SYNCED, WDS-AUTHZ SYNCED)", output, StringComparison.Ordinal);
+        Assert.Contains("ztunnel-1.istio-system   node-1   yes     Kubernetes   istiod-1   0.1.0     2 (WADS SYNCED, WDS SYNCED)", output, StringComparison.Ordinal);
         Assert.Contains("self-signed CA O=cluster.local 5E0C signs until 2036-11-18T00:00:00Z, 2 roots are trusted; next step of the root's exchange: switch at 2035-02-17", output, StringComparison.Ordinal);
         var json = JsonNode.Parse((await mesh.RunAsync("proxy-status", "-o", "json")).Output)!;
         Assert.True((bool)json["ztunnels"]![0]!["inSync"]!);
@@ -37,8 +37,8 @@ public sealed class StatusTests
         await using var mesh = await InstalledAsync(Synced.Replace("\"nonce_acked\":\"6\",\"rejected\":{}", "\"nonce_acked\":\"6\",\"rejected\":{\"shop/bad\":\"unknown enum\"}", StringComparison.Ordinal));
         var (code, output, _) = await mesh.RunAsync("status");
         Assert.Equal(ExitCodes.NotFine, code);
-        Assert.Contains("WDS-AUTHZ NACK (1)", output, StringComparison.Ordinal);
-        Assert.Contains("ztunnel-1 refuses WDS-AUTHZ shop/bad: unknown enum", output, StringComparison.Ordinal);
+        Assert.Contains("WADS NACK (1)", output, StringComparison.Ordinal);
+        Assert.Contains("ztunnel-1 refuses WADS shop/bad: unknown enum", output, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -48,6 +48,62 @@ public sealed class StatusTests
         var (code, output, _) = await mesh.RunAsync("status");
         Assert.Equal(ExitCodes.NotFine, code);
         Assert.Contains("NOT CONNECTED", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("istiod")]
+    [InlineData("ztunnel")]
+    [InlineData("istio-cni-node")]
+    public async Task A_part_that_is_missing_altogether_is_not_fine(string part)
+    {
+        await using var mesh = await InstalledAsync(Synced);
+        if (part == "istiod") await mesh.Client.Of(Deployment.Type).DeleteAsync("istio-system", part, null, Patience.Token);
+        else await mesh.Client.Of(DaemonSet.Type).DeleteAsync("istio-system", part, null, Patience.Token);
+        var (code, output, _) = await mesh.RunAsync("status");
+        Assert.Equal(ExitCodes.NotFine, code);
+        Assert.Contains(output.Split('\n'), line => line.StartsWith(part, StringComparison.Ordinal) && line.Contains("0/0", StringComparison.Ordinal));
+        Assert.False((bool)JsonNode.Parse((await mesh.RunAsync("status", "-o", "json")).Output)!["fine"]!);
+    }
+
+    [Fact]
+    public async Task An_agent_without_a_ztunnel_is_not_fine()
+    {
+        await using var mesh = await InstalledAsync(Synced);
+        mesh.Serve("agent-1", 8000, _ => """{"version":"0.1.0","ready":true,"ztunnels":0,"enrolled":[],"notEnrolled":[],"problems":[]}""");
+        var (code, output, _) = await mesh.RunAsync("status");
+        Assert.Equal(ExitCodes.NotFine, code);
+        Assert.Contains("NOT CONNECTED", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_page_that_is_refused_is_no_version()
+    {
+        await using var mesh = await InstalledAsync(Synced);
+        mesh.Serve("istiod-1", 15014, _ => null);
+        var (code, output, _) = await mesh.RunAsync("version");
+        Assert.Equal(ExitCodes.NotFine, code);
+        Assert.Contains("answered 404 to /version", output, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("[]")]
+    [InlineData("null")]
+    [InlineData("nonsense")]
+    [InlineData("{}")]
+    [InlineData("""{"pods":null,"traffic":{},"lastHour":{}}""")]
+    [InlineData("""{"pods":{"expected":"many"},"traffic":{},"lastHour":{}}""")]
+    [InlineData("""{"pods":{},"traffic":{},"lastHour":{},"nodes":[null]}""")]
+    public async Task Coverage_in_another_versions_form_is_told_with_both_versions(string page)
+    {
+        await using var mesh = await InstalledAsync(Synced);
+        mesh.Serve("istiod-1", 8080, path => path.StartsWith("/debug/coverage", StringComparison.Ordinal) ? page : path == "/debug/syncz" ? Synced : null);
+        foreach (var format in (string[])["short", "json"])
+        {
+            var (code, output, error) = await mesh.RunAsync("coverage", "-o", format);
+            Assert.True(code == ExitCodes.Failed, output + error);
+            Assert.Contains("istiod-1 (version 0.1.0) tells coverage in a form that meshctl", error, StringComparison.Ordinal);
+        }
+        Assert.Contains("istiod-1", (await mesh.RunAsync("status")).Output, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -62,6 +62,54 @@ public sealed class ZtunnelConfigTests
     }
 
     [Fact]
+    public async Task Json_is_filtered_as_the_table_is()
+    {
+        async Task<JsonNode> JsonAsync(params string[] arguments) => JsonNode.Parse(string.Join('\n', (await RunAsync([.. arguments, "--file", Dump, "-o", "json"])).Lines))!;
+        Assert.Equal("10.98.0.7", (string?)Assert.Single((await JsonAsync("workloads", "--address", "10.98.0.7")).AsArray())!["workloadIps"]![0]);
+        Assert.Empty((await JsonAsync("workloads", "--workload-namespace", "nosuch")).AsArray());
+        Assert.All((await JsonAsync("workloads", "--workload-node", "n2")).AsArray(), w => Assert.Equal("n2", (string?)w!["node"]));
+        Assert.Empty((await JsonAsync("policies", "--policy-namespace", "nosuch")).AsArray());
+        Assert.NotEmpty((await JsonAsync("services", "--service-namespace", "default")).AsArray());
+        Assert.Empty((await JsonAsync("connections", "--workload-namespace", "nosuch")).AsObject());
+        var inbound = (await JsonAsync("connections", "--direction", "inbound")).AsObject();
+        Assert.NotEmpty(inbound);
+        Assert.All(inbound, pod => Assert.Equal(["inbound"], pod.Value!["connections"]!.AsObject().Select(c => c.Key)));
+    }
+
+    [Fact]
+    public async Task One_ztunnel_that_cannot_be_reached_hides_no_other()
+    {
+        await using var mesh = await FakeMesh.StartAsync();
+        await mesh.PodAsync("istio-system", "ztunnel-1", "app=ztunnel", "node-1");
+        Task<(int Code, string Output, string Error)> Certificates(params string[] more) => mesh.RunAsync(["ztunnel-config", "certificates", "-o", "json", .. more]);
+        mesh.Serve("ztunnel-1", 15000, path => path == "/config_dump" ? File.ReadAllText(Dump) : path.StartsWith("/logging", StringComparison.Ordinal) ? "current log level is info" : null);
+        Assert.Equal(["ztunnel-1"], JsonNode.Parse((await Certificates()).Output)!.AsObject().Select(z => z.Key));
+        Assert.Equal("Array", JsonNode.Parse((await Certificates("--node", "node-1")).Output)!.GetValueKind().ToString());
+
+        await mesh.PodAsync("istio-system", "ztunnel-2", "app=ztunnel", "node-2");
+        var (code, output, error) = await Certificates();
+        Assert.Equal(ExitCodes.Failed, code);
+        Assert.Equal(["ztunnel-1"], JsonNode.Parse(output)!.AsObject().Select(z => z.Key));
+        Assert.Contains("ztunnel-2", error, StringComparison.Ordinal);
+
+        (code, output, error) = await mesh.RunAsync("ztunnel-config", "log");
+        Assert.Equal((ExitCodes.Failed, true, true), (code, output.Contains("ztunnel-1   node-1   info", StringComparison.Ordinal), error.Contains("ztunnel-2", StringComparison.Ordinal)));
+        var levels = JsonNode.Parse((await mesh.RunAsync("ztunnel-config", "log", "-o", "json")).Output)!.AsArray();
+        Assert.Equal([("info", false), (null, true)], levels.Select(z => ((string?)z!["levels"], z["problem"] is not null)));
+    }
+
+    [Fact]
+    public async Task A_ztunnel_that_refuses_its_dump_is_quoted()
+    {
+        await using var mesh = await FakeMesh.StartAsync();
+        await mesh.PodAsync("istio-system", "ztunnel-1", "app=ztunnel", "node-1");
+        mesh.Serve("ztunnel-1", 15000, _ => null);
+        var (code, _, error) = await mesh.RunAsync("ztunnel-config", "workloads");
+        Assert.Equal(ExitCodes.Failed, code);
+        Assert.Contains("answered 404 to /config_dump", error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_file_that_is_no_dump_is_refused_by_name()
     {
         var error = new StringWriter();
