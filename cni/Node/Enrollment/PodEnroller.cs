@@ -60,7 +60,12 @@ internal sealed class PodEnroller(
         var isKnown = pods.Get(record.Uid) is not null;
         record = record with { Redirect = Options(pod, addresses) };   // asks for nothing impossible
         // A pod known already is being repaired: its rules may be gone.
-        var listens = !isStarting && !isKnown && await HandOverAsync(record, cancellationToken) is null;
+        var listens = false;
+        if (!isStarting && !isKnown)
+        {
+            pods.Put(record);   // before ztunnel has it: one that connects meanwhile must find it in its snapshot, and whatever fails from here on, ztunnel is told when the pod goes
+            listens = await HandOverAsync(record, cancellationToken) is null;
+        }
         await RedirectAsync(pod, inside, addresses, cancellationToken, isStarting);
         pods.Put(record);
         await StepAsync("exempting its probes", ProtectionGap.ProbesNotExempt, () => probes.AddAsync(record.Uid, addresses, cancellationToken));
@@ -95,7 +100,9 @@ internal sealed class PodEnroller(
     public async Task ReleaseAsync(Pod pod, EnrolledPod record, CancellationToken cancellationToken)
     {
         if (record.Namespace is not { } inside) return;
-        await StepAsync("releasing its traffic", ProtectionGap.RulesNotWritten, () => redirection.ApplyAsync(inside, Options(pod, record.Addresses) with { IsReleased = true }, cancellationToken));
+        // What its annotations ask for now may be impossible; that must not keep it captured.
+        var options = record.Redirect ?? OptionsOrNull(pod, record.Addresses) ?? new PodRedirectOptions(CapturesDns: false, BypassesInbound: false, []);
+        await StepAsync("releasing its traffic", ProtectionGap.RulesNotWritten, () => redirection.ApplyAsync(inside, options with { IsReleased = true }, cancellationToken));
     }
 
     /// <summary>Takes a running pod out of the mesh. The annotation stays until everything else is done.</summary>

@@ -24,17 +24,21 @@ internal sealed class PodReconciler(
     {
         using var alone = await AloneAsync(key, cancellationToken);
         var pod = podCache.Get(key);
+        var isLeaving = pod is null;
         try
         {
             await ForgetEarlierAsync(key, pod?.Metadata.Uid, cancellationToken);
             if (pod is null) return true;
             if (namespaces.Get("", key.Namespace) is not { } ns) return false;
-            await ActAsync(pod, rules.Decide(pod, ns.Metadata.Labels), cancellationToken);
+            var decision = rules.Decide(pod, ns.Metadata.Labels);
+            isLeaving = !decision.ShouldBeEnrolled;
+            await ActAsync(pod, decision, cancellationToken);
             return true;
         }
         catch (EnrollmentException e)
         {
-            Complain(key, pod, e.Gap, e.Message);
+            if (isLeaving) ComplainOfLeaving(key, pod, e.Message);
+            else Complain(key, pod, e.Gap, e.Message);
             return !e.CanRetry;
         }
     }
@@ -188,6 +192,12 @@ internal sealed class PodReconciler(
     {
         var isNews = pod is null || unenrolled.Report(pod, gap, reason);
         log.Log(isNews ? LogLevel.Error : LogLevel.Debug, "{Pod}: {Reason}", key, reason);
+    }
+
+    private void ComplainOfLeaving(ObjectKey key, Pod? pod, string reason)
+    {
+        var isNews = pod is null || unenrolled.ReportLeaving(pod, reason);
+        log.Log(isNews ? LogLevel.Error : LogLevel.Debug, "{Pod} could not be taken out of the mesh yet: {Reason}", key, reason);
     }
 
     private async Task<Releasing> AloneAsync(ObjectKey key, CancellationToken cancellationToken)

@@ -15,8 +15,11 @@ public sealed class UnenrolledPods(Action<Pod, bool, string, string> tell, TimeP
 {
     public const string FailedReason = "AmbientEnrollmentFailed";
     public const string EnrolledReason = "AmbientEnrolled";
+    public const string LeavingFailedReason = "AmbientRemovalFailed";
 
     private readonly ConcurrentDictionary<string, UnenrolledPod> _pods = new();
+
+    private readonly ConcurrentDictionary<string, string> _leaving = new();   // uid to what is in the way
 
     public IReadOnlyList<UnenrolledPod> All => [.. _pods.Values.OrderBy(pod => pod.Key)];
 
@@ -40,14 +43,31 @@ public sealed class UnenrolledPods(Action<Pod, bool, string, string> tell, TimeP
         return true;
     }
 
+    /// <summary>A pod that is to leave the mesh could not be taken out; the owner is told when the reason is a new one. It is none that should be enrolled, and is not counted as such.</summary>
+    /// <returns>Whether it is.</returns>
+    public bool ReportLeaving(Pod pod, string reason)
+    {
+        var uid = pod.Metadata.Uid ?? "";
+        _pods.TryRemove(uid, out _);
+        if (_leaving.TryGetValue(uid, out var before) && before == reason) return false;
+        _leaving[uid] = reason;
+        tell(pod, true, LeavingFailedReason, $"The pod is to leave the mesh and has not yet: {reason}");
+        return true;
+    }
+
     /// <summary>The pod is enrolled now; its owner is told when it was not before.</summary>
     public void Enrolled(Pod pod)
     {
+        _leaving.TryRemove(pod.Metadata.Uid ?? "", out _);
         if (_pods.TryRemove(pod.Metadata.Uid ?? "", out _)) tell(pod, false, EnrolledReason, "The pod's traffic is carried by the mesh.");
     }
 
     /// <summary>The pod is gone or no longer to be enrolled.</summary>
-    public void Forget(string uid) => _pods.TryRemove(uid, out _);
+    public void Forget(string uid)
+    {
+        _pods.TryRemove(uid, out _);
+        _leaving.TryRemove(uid, out _);
+    }
 
     /// <summary>Forgets pods that no longer exist.</summary>
     public void KeepOnly(Func<UnenrolledPod, bool> exists)

@@ -262,6 +262,63 @@ public class EnrolmentTests
         Assert.Contains("a;b", (await agent.GetAsync("/readyz")).Text);
     }
 
+    [Fact, Scenario("L4-150")]
+    public async Task A_ztunnel_that_connects_while_a_running_pod_is_being_handed_over_finds_it_in_its_snapshot()
+    {
+        await using var node = await NodeFixture.CreateAsync();
+        node.Namespace("demo", "ambient");
+        await node.StartAgentAsync();
+        using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
+        await ztunnel.TakeSnapshotAsync();
+        var pod = await node.PodAsync("demo", "web");
+        var (_, add, inside) = await ztunnel.ReceiveAsync();
+        inside!.Dispose();
+        Assert.Equal(pod.Uid, add.Add.Uid);   // not answered yet
+
+        using var next = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
+        Assert.Equal(pod.Uid, (await next.TakeAsync(Add)).Add.Uid);
+        await ztunnel.AnswerAsync(FakeZtunnel.Yes);
+        await next.TakeAsync(SnapshotSent);
+        await node.AnnotatedAsync(pod, "enabled");
+    }
+
+    [Fact]
+    public async Task A_pod_whose_annotations_ask_for_the_impossible_leaves_all_the_same()
+    {
+        await using var node = await NodeFixture.CreateAsync();
+        node.Namespace("demo", "ambient");
+        var pod = await node.PodAsync("demo", "web");
+        await node.StartAgentAsync();
+        using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
+        await TakeUntilEnabledAsync(node, ztunnel, pod);
+        node.Annotate(pod, "istio.io/reroute-virtual-interfaces", "a;b");
+        Assert.Contains("'a;b'", await node.EventAsync("web", "AmbientEnrollmentFailed"));
+
+        node.LabelPod(pod, "none");
+        await ztunnel.TakeAsync(Del);
+        await node.AnnotatedAsync(pod, null);
+        Assert.Equal(RedirectionState.Absent, await node.RulesAsync(pod));
+    }
+
+    [Fact]
+    public async Task A_pod_that_cannot_be_taken_out_yet_is_told_as_such_and_is_none_that_should_be_enrolled()
+    {
+        await using var node = await NodeFixture.CreateAsync();
+        node.Namespace("demo", "ambient");
+        var pod = await node.PodAsync("demo", "web");
+        var agent = await node.StartAgentAsync();
+        using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
+        await TakeUntilEnabledAsync(node, ztunnel, pod);
+
+        node.LabelPod(pod, "none");
+        Assert.Equal(Del, (await ztunnel.ReceiveAsync()).Request.PayloadCase);
+        await ztunnel.RefuseAsync("not now");
+        Assert.Contains("is to leave the mesh and has not yet", await node.EventAsync("web", "AmbientRemovalFailed"));
+        Assert.Empty((await agent.StatusAsync())["notEnrolled"]!.AsArray());
+        await ztunnel.TakeAsync(Del);
+        await node.AnnotatedAsync(pod, null);
+    }
+
     internal static async Task TakeUntilEnabledAsync(NodeFixture node, FakeZtunnel ztunnel, params TestPod[] pods) =>
         await AnswerAllAsync(ztunnel, () => Task.WhenAll(pods.Select(pod => node.AnnotatedAsync(pod, "enabled"))));
 
