@@ -4,6 +4,7 @@ using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.Connections;
+using AmbientMesh.Ztunnel.Inbound;
 using AmbientMesh.Ztunnel.Reporting;
 using Microsoft.Extensions.Logging;
 
@@ -17,6 +18,9 @@ public sealed record ProxyServices(
 
     /// <summary>Asks discovery for an address by <c>network/ip</c> and completes when it is there, or with false when there is none; null when everything is told unasked.</summary>
     public Func<string, CancellationToken, Task<bool>>? Demand { get; init; }
+
+    /// <summary>Finds who connects, for labels.</summary>
+    public SourceLookup Sources { get; } = new();
 
     /// <summary>Told by listeners that find no descriptors; null where nobody asks.</summary>
     public DescriptorShortage? Shortage { get; init; }

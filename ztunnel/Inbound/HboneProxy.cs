@@ -158,6 +158,8 @@ public sealed class HboneProxy(PodContext pod)
             Refuse(request, connection, 503, source, local, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
+        // Of what a gateway brings, the address is the gateway's.
+        var client = IsThroughGateway(request) ? null : await _services.Sources.FindAsync(_services, source.Address, connection.Closing);
         var mesh = _services.Mesh.Current;
         var settings = new InboundSettings(_services.Settings.Network, _services.Settings.PreferredServiceNamespace, _services.Settings.LocalhostAppTunnel);
         switch (InboundAdmission.Decide(mesh, workload, local.Address, request.Authority!, settings))
@@ -166,7 +168,7 @@ public sealed class HboneProxy(PodContext pod)
                 Refuse(request, connection, rejected.Status, source, local, rejected.Reason);
                 break;
             case InboundDecision.Admitted admitted:
-                await ForwardAsync(request, connection, admitted, Describe(request, mesh, workload, source, local, admitted), mesh, workload);
+                await ForwardAsync(request, connection, admitted, Describe(request, mesh, workload, source, local, admitted, client), mesh, workload);
                 break;
         }
     }
@@ -219,10 +221,10 @@ public sealed class HboneProxy(PodContext pod)
         ? request.Accept(new HeaderField(TunnelHeaders.BaggageName, Baggage.Write(workload)))
         : request.Accept();
 
-    private ConnectionDescription Describe(HboneRequest request, MeshSnapshot mesh, Workload workload, IPEndPoint source, IPEndPoint local, InboundDecision.Admitted admitted)
+    private ConnectionDescription Describe(HboneRequest request, MeshSnapshot mesh, Workload workload, IPEndPoint source, IPEndPoint local, InboundDecision.Admitted admitted, Workload? client)
     {
         var host = request.Authority!.Address is null ? request.Authority.Host : TunnelHeaders.ForwardedHost(request.Values(TunnelHeaders.ForwardedName).FirstOrDefault());
-        return InboundRelay.Describe(mesh, workload, source, local, PeerOf(request, mesh, source)) with
+        return InboundRelay.Describe(mesh, workload, source, local, PeerOf(request, client)) with
         {
             SourceIdentity = request.Peer!.Identity,
             HboneTarget = request.Authority.ToString(),
@@ -231,15 +233,16 @@ public sealed class HboneProxy(PodContext pod)
     }
 
     /// <summary>The client by its address; by its own words when the address is unknown, another's, or a gateway's (L4 reference §3.9), as far as its certificate bears them out.</summary>
-    private PeerLabels? PeerOf(HboneRequest request, MeshSnapshot mesh, IPEndPoint source)
+    /// <param name="known">The workload of its address; null when unknown or a gateway's.</param>
+    private PeerLabels? PeerOf(HboneRequest request, Workload? known)
     {
         var identity = request.Peer!.Identity;
         var baggage = _services.Settings.ResponseBaggage ? Baggage.Parse(request.Values(TunnelHeaders.BaggageName)).As(identity) : new Baggage();
-        var network = request.Values(TunnelHeaders.ForwardedNetworkName).FirstOrDefault();
-        var isThroughGateway = network is not null && !network.Equals(_services.Settings.Network, StringComparison.OrdinalIgnoreCase);
-        var known = isThroughGateway ? null : mesh.FindWorkload(new NetworkAddress(_services.Settings.Network, source.Address));
         return known is null || known.Identity != identity ? PeerLabels.Of(baggage) : PeerLabels.Of(known);
     }
+
+    private bool IsThroughGateway(HboneRequest request) =>
+        request.Values(TunnelHeaders.ForwardedNetworkName).FirstOrDefault() is { } network && !network.Equals(_services.Settings.Network, StringComparison.OrdinalIgnoreCase);
 
     private void Refuse(HboneRequest request, OpenConnection connection, int status, IPEndPoint source, IPEndPoint local, CloseReason reason)
     {

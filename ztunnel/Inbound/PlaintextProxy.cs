@@ -2,7 +2,6 @@ using System.Net;
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
 using AmbientMesh.Linux;
-using AmbientMesh.Model;
 using AmbientMesh.Model.Authorization;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.InPod;
@@ -55,8 +54,8 @@ public sealed class PlaintextProxy(PodContext pod)
             Reject(connection, client, source, destination, CloseReason.LocalWorkloadUnknown(pod.Info));
             return;
         }
+        var peer = await _services.Sources.FindAsync(_services, source.Address, connection.Closing);
         var mesh = _services.Mesh.Current;
-        var peer = mesh.FindWorkload(new NetworkAddress(_services.Settings.Network, source.Address));
         var account = _services.Reports.Opened(connection, InboundRelay.Describe(mesh, local, source, destination, peer is null ? null : PeerLabels.Of(peer)));
         if (PolicyJudge.Judge(pod, mesh, local, new ConnectionFacts(null, source.Address, destination)) is { } refusal)
         {

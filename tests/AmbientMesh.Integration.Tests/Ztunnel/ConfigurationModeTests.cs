@@ -30,6 +30,28 @@ public sealed class ConfigurationModeTests(TestMesh mesh) : IClassFixture<TestMe
     }
 
     [Fact]
+    public async Task On_demand_an_unknown_client_is_asked_for_so_that_it_has_its_labels()
+    {
+        await using var node = await TestNode.StartAsync("n7", mesh.Plane, with: settings => settings with { XdsOnDemand = true, DnsProxy = false });
+        var pod = await mesh.Network.AddPodAsync("asking");
+        await TestMesh.RedirectAsync(pod);
+        mesh.Plane.Put(TestMesh.WorkloadOf(pod, "n7", hbone: true));
+        mesh.Add(PodServer.Echo(pod, 8080));
+        Assert.Equal("", await node.Agent.AddAsync(TestMesh.UidOf(pod), pod));
+        Assert.Null(node.App.Mesh.Current.FindWorkload(new Model.NetworkAddress("", mesh.Plain.V4)));
+
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Plain, TestMesh.At(pod, 8080)));
+        await node.Log.LineAsync("connection complete", "direction=\"inbound\"", $"src.addr={mesh.Plain.V4}", "src.workload=\"plain\"");
+        await Patience.Within(mesh.Near.App.Mesh.WhenAsync(known => known.FindWorkload("Kubernetes//Pod/default/asking"), Patience.Token).AsTask());
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, TestMesh.At(pod, 8080)));
+        Assert.Contains("src.identity=\"spiffe://cluster.local/ns/default/sa/client\"", await node.Log.LineAsync("connection complete", "direction=\"inbound\"", $"src.addr={mesh.Client.V4}", "src.workload=\"client\""));
+
+        // Nobody's address: asked for, not found, let in as it is.
+        Assert.Equal("ping", await PodClient.CallAsync(mesh.Stranger, TestMesh.At(pod, 8080)));
+        Assert.DoesNotContain("src.workload", await node.Log.LineAsync("connection complete", "direction=\"inbound\"", $"src.addr={mesh.Stranger.V4}"));
+    }
+
+    [Fact]
     public async Task A_dedicated_proxy_with_static_resources_serves_its_own_namespace()
     {
         var pod = await mesh.Network.AddPodAsync("alone");
