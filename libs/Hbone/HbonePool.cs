@@ -58,7 +58,9 @@ public delegate Task<HboneClientConnection> DialTunnel(HbonePoolKey key, Cancell
 
 /// <summary>Tunnels of one pod, shared by its connections: one creator per key at a time, others wait for it; a tunnel whose peer allows fewer
 /// streams gets a sibling instead of stalling. Safe for use from several threads.</summary>
-public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimeProvider? clock = null) : IAsyncDisposable
+/// <param name="isUnwanted">Whether a peer must not be spoken to by what is known now; asked of each tunnel that was dialled, since <see cref="DropAsync"/> sees only those
+/// that are there. Null when nobody is unwanted.</param>
+public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimeProvider? clock = null, Predicate<TlsPeer>? isUnwanted = null) : IAsyncDisposable
 {
     private readonly TimeProvider _clock = clock ?? TimeProvider.System;
     private readonly Lock _gate = new();
@@ -181,12 +183,18 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
         {
             var tunnel = await dial(entry.Key, _closed.Token);
             var pooled = new Pooled(tunnel);
-            bool keep;
+            bool keep, refused;
             lock (_gate)
             {
-                entry.Creation = null;
-                keep = !_disposed;
+                refused = tunnel.Peer is { } peer && isUnwanted?.Invoke(peer) == true;
+                keep = !_disposed && !refused;
+                if (!refused) entry.Creation = null;
                 if (keep) entry.Tunnels.Add(pooled);
+            }
+            if (refused)
+            {
+                await tunnel.CloseAsync();
+                throw new TlsHandshakeException($"the certificate of {tunnel.Peer!.Identity} was revoked during the handshake", peerRefused: true) { IsRevoked = true };
             }
             if (!keep)
             {

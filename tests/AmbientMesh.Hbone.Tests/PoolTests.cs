@@ -179,6 +179,35 @@ public class PoolTests
     }
 
     [Fact]
+    [Scenario("T-21")]
+    public async Task A_tunnel_whose_peer_was_revoked_while_it_was_dialled_is_not_used()
+    {
+        var mesh = new Mesh();
+        var revoked = false;
+        var dialled = new List<HboneClientConnection>();
+        await using var pool = new HbonePool(async (_, _) =>
+        {
+            var tunnel = await mesh.TunnelAsync();
+            dialled.Add(tunnel.Client);
+            _ = AcceptAllAsync(tunnel.Server);
+            if (dialled.Count == 1) revoked = true;   // the list comes now, and finds no tunnel to drop
+            return tunnel.Client;
+        }, new(), _clock, peer => peer.Identity == mesh.Id("server") && revoked);
+        var refusal = await Assert.ThrowsAsync<TlsHandshakeException>(() => Patience.Within(pool.ConnectAsync(Key(), Authority, [], Patience.Token)));
+        Assert.True(refusal.IsRevoked);
+        await Patience.Within(dialled[0].Completion);
+        Assert.Equal(0, pool.Count);
+        revoked = false;
+        await OpenAsync(pool, Key());
+        Assert.Equal(2, dialled.Count);
+
+        static async Task AcceptAllAsync(HboneServerConnection server)
+        {
+            await foreach (var request in server.RequestsAsync(CancellationToken.None)) request.Accept();
+        }
+    }
+
+    [Fact]
     public async Task Disposing_the_pool_of_a_pod_resets_its_streams_and_closes_its_tunnels()
     {
         var dialer = new Dialer(_clock);

@@ -99,6 +99,18 @@ public sealed class SvidStoreTests : IAsyncDisposable
         Assert.Equal(4, Asked);
     }
 
+    [Fact]
+    public async Task A_change_of_roots_puts_off_nothing_that_is_waited_for_or_due_sooner()
+    {
+        _mayAnswer = new();
+        for (var i = 0; i < 8; i++) _store.Warm(Id($"w{i}"));
+        while (Asked < 8) await Task.Yield();
+        var waiting = _store.GetAsync(Id("urgent"), Patience.Token).AsTask();   // all places are taken: it is next
+        _store.RenewAll();
+        _mayAnswer.SetResult();
+        Assert.NotNull(await Patience.Within(waiting));
+    }
+
     [Theory]
     [InlineData(-1)]
     [InlineData(1)]

@@ -56,6 +56,23 @@ public sealed class ZdsReplayTests : IAsyncLifetime
         Directory.Delete(_folder, recursive: true);
     }
 
+    [Fact]
+    public async Task A_pod_whose_sockets_cannot_be_made_waits_for_the_next_try()
+    {
+        var fails = true;
+        var pods = new PodTable(_ => fails ? throw new System.Net.Sockets.SocketException((int)System.Net.Sockets.SocketError.TooManyOpenSockets) : Task.FromResult<IPodProxy>(new FakeProxy()),
+            new Readiness(), new MetricRegistry(), NullLogger.Instance);
+        pods.BeginSnapshot();
+        var error = await pods.HandleAsync(new ZdsMessage.Add("u", new WorkloadInfo("p", "default", "p"), NetworkNamespace.Current()));
+        Assert.StartsWith("failure to start proxy : ", error, StringComparison.Ordinal);
+        Assert.True(pods.HasPending);
+        fails = false;
+        await pods.RetryPendingAsync();
+        Assert.False(pods.HasPending);
+        Assert.NotNull(Assert.Single(pods.Pods).Proxy);
+        await pods.StopAllAsync();
+    }
+
     /// <summary>Plays a recorded session: sends every a2z packet, compares every z2a packet. A descriptor goes along where the recording had one.</summary>
     private async Task PlayAsync(string session, Func<string, SafeFileHandle>? descriptor = null)
     {

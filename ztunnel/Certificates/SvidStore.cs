@@ -157,6 +157,7 @@ public sealed class SvidStore : IAsyncDisposable
     }
 
     /// <summary>Renews every certificate within the next seconds, spread so that the CA is not hit at once; what is held stays in use until then.</summary>
+    /// <remarks>Nothing is put off by it: what is due sooner, or is waited for, comes as it would have.</remarks>
     public void RenewAll()
     {
         lock (_gate)
@@ -164,8 +165,13 @@ public sealed class SvidStore : IAsyncDisposable
             var now = _clock.GetUtcNow();
             foreach (var entry in _entries.Values)
             {
-                if (entry.IsFetching) entry.RenewAgain = true;
-                else entry.Due = now + (SvidSchedule.RenewalSpread * _random.NextDouble());
+                if (entry.IsFetching)
+                {
+                    entry.RenewAgain = true;
+                    continue;
+                }
+                var within = now + (SvidSchedule.RenewalSpread * _random.NextDouble());
+                if (entry.Due is not { } due || due > within) entry.Due = within;
             }
         }
         Dispatch();
@@ -192,6 +198,12 @@ public sealed class SvidStore : IAsyncDisposable
             foreach (var entry in _entries.Values)
                 if (entry.Svid is { } svid) entry.Credentials = CredentialsOf(svid);
         }
+    }
+
+    /// <summary>Whether the newest list names one of these certificates.</summary>
+    public bool IsRevoked(IReadOnlyList<CertificateSerial> path)
+    {
+        lock (_gate) return _revoked.Revokes(path);
     }
 
     public async ValueTask DisposeAsync()

@@ -91,10 +91,11 @@ public sealed class DnsProxy
             {
                 // A pod whose loopback has no IPv6 sends no lookups there.
             }
-            catch (SocketException e)
+            catch (Exception e)
             {
                 foreach (var socket in sockets) socket.Dispose();
-                throw new IOException($"Bind({host}:{address.Port}, dns, Os {{ code: {e.NativeErrorCode}, message: \"{e.Message}\" }})", e);
+                if (e is not SocketException failed) throw;
+                throw new IOException($"Bind({host}:{address.Port}, dns, Os {{ code: {failed.NativeErrorCode}, message: \"{failed.Message}\" }})", failed);
             }
         }
         return sockets;

@@ -29,14 +29,17 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
         _log = pod.Services.Loggers.CreateLogger("ztunnel::proxy");
         var services = pod.Services;
         var dialer = new TunnelDialer(pod.Sockets.OpenForTunnel, services.Svids.GetAsync, services.Hbone, services.Pool, services.Clock);
-        _pool = new HbonePool(dialer.DialAsync, services.Pool, services.Clock);
-        if (services.Settings.Socks5) _socksPool = new HbonePool(dialer.DialAsync, services.Pool, services.Clock);
+        _pool = PoolOf(dialer);
+        if (services.Settings.Socks5) _socksPool = PoolOf(dialer);
         _hbone = new HboneProxy(pod);
     }
 
     public PodContext Context { get; }
 
     private IEnumerable<HbonePool> Pools => _socksPool is null ? [_pool] : [_pool, _socksPool];
+
+    // What is dialled while a revocation list comes is asked about it when it is there.
+    private HbonePool PoolOf(TunnelDialer dialer) => new(dialer.DialAsync, Context.Services.Pool, Context.Services.Clock, peer => Context.Services.Svids.IsRevoked(peer.Path));
 
     /// <summary>Opens the listeners of an enrolled pod.</summary>
     /// <exception cref="IOException">A port could not be opened; nothing is left open.</exception>
@@ -55,7 +58,7 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
             ]);
             return proxy;
         }
-        catch (IOException)
+        catch
         {
             _ = proxy._dns?.StopAsync();
             throw;
@@ -112,11 +115,12 @@ public sealed class PodProxy : IPodProxy, IAsyncDisposable
     {
         foreach (var listener in _listeners) listener.Close();
         Context.Connections.CloseAll(reason);
-        foreach (var pool in Pools) await pool.DisposeAsync();
+        // A peer that has stopped reading can keep a tunnel's end waiting for longer than the node agent waits for us.
+        var tunnels = Task.WhenAll(Pools.Select(pool => pool.DisposeAsync().AsTask()));
         if (Interlocked.Exchange(ref _dns, null) is { } dns) await dns.StopAsync();
         try
         {
-            await Task.WhenAll([Context.Connections.WhenEmptyAsync(), .. _listeners.Select(l => l.Completion)]).WaitAsync(StopTimeout, Context.Services.Clock);
+            await Task.WhenAll([tunnels, Context.Connections.WhenEmptyAsync(), .. _listeners.Select(l => l.Completion)]).WaitAsync(StopTimeout, Context.Services.Clock);
             _log.Write(LogLevel.Information, new LogFields("shutdown complete") { Span = Context.Span });
         }
         catch (TimeoutException)

@@ -52,11 +52,11 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
         }
     }
 
-    /// <summary>A listener on every address of the pod, both families when IPv6 is on; an earlier proxy's listener where there is one.</summary>
+    /// <summary>A listener on every address of the pod, both families when IPv6 is on and the kernel has it; an earlier proxy's listener where there is one.</summary>
     /// <exception cref="IOException">The port is taken or an option is refused; the text is what the node agent is told.</exception>
     public Socket Listen(ushort port)
     {
-        var address = new IPEndPoint(settings.IPv6Enabled ? IPAddress.IPv6Any : IPAddress.Any, port);
+        var address = new IPEndPoint(IsDual ? IPAddress.IPv6Any : IPAddress.Any, port);
         return Keep($"tcp/{port}", IsUsable, () => OpenListener(address));
 
         bool IsUsable(Socket socket)
@@ -95,12 +95,16 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
     /// <exception cref="SocketException">No descriptor is left.</exception>
     public Socket OpenDatagram(AddressFamily family) => Inside(() => Prepared(family, SocketType.Dgram, ProtocolType.Udp, Mark));
 
+    // A kernel that was started without IPv6 has no such sockets at all, whatever the settings say.
+    private bool IsDual => settings.IPv6Enabled && Socket.OSSupportsIPv6;
+
     private Socket OpenListener(IPEndPoint address) => Inside(() =>
     {
-        var socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+        Socket? socket = null;
         try
         {
-            if (settings.IPv6Enabled) socket.DualMode = true;
+            socket = new Socket(address.AddressFamily, SocketType.Stream, ProtocolType.Tcp);
+            if (IsDual) socket.DualMode = true;
             if (settings.InPodPortReuse) socket.SetReusePort();
             MakeTransparent(socket, address.AddressFamily);
             Mark(socket);
@@ -110,7 +114,7 @@ public sealed class PodSockets(NetworkNamespace? pod, ZtunnelSettings settings, 
         }
         catch (SocketException e)
         {
-            socket.Dispose();
+            socket?.Dispose();
             throw BindFailed(address, e);
         }
     });

@@ -19,7 +19,7 @@ public sealed record Pod(string Uid, WorkloadInfo Info, NetworkNamespace Namespa
 public sealed class ZdsProtocolException(string message) : Exception(message);
 
 /// <summary>Which pods are served (L4 reference §7.4). One caller at a time.</summary>
-/// <param name="start">Opens a pod's listeners and takes its namespace over; an <see cref="IOException"/> says why it could not.</param>
+/// <param name="start">Opens a pod's listeners and takes its namespace over; an <see cref="IOException"/> or socket error says why it could not, and it is tried again.</param>
 public sealed class PodTable(Func<Pod, Task<IPodProxy>> start, Readiness readiness, MetricRegistry metrics, ILogger log)
 {
     /// <summary>Name of the readiness task.</summary>
@@ -167,7 +167,7 @@ public sealed class PodTable(Func<Pod, Task<IPodProxy>> start, Readiness readine
             _started.Add();
             return null;
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException)
         {
             lock (_view) _pending[pod.Uid] = pod;
             log.Write(LogLevel.Error, "failed to start proxy", new KeyValuePair<string, object?>("uid", pod.Uid), new KeyValuePair<string, object?>("error", e.Message));

@@ -92,14 +92,32 @@ public sealed class HboneProxy(PodContext pod)
     private async Task<HboneServerConnection?> HandshakeAsync(Socket accepted, OpenConnection connection, IDisposable underWay)
     {
         using var ended = underWay;
-        using var limit = CancellationTokenSource.CreateLinkedTokenSource(connection.Closing);
-        using var timer = _services.Clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), limit, HandshakeTimeout, Timeout.InfiniteTimeSpan);
-        if (await pod.LocalWorkloadAsync(limit.Token) is not { } local) return null;
-        var credentials = await _services.Svids.GetAsync(local.Identity, limit.Token);
-        var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, limit.Token);
+        using var limit = new CancellationTokenSource(HandshakeTimeout, _services.Clock);
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, connection.Closing);
+        if (await pod.LocalWorkloadAsync(either.Token) is not { } local) return null;
+        var credentials = await CredentialsAsync(local.Identity, connection, either.Token);
+        var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, either.Token);
         (connection.PeerPath, connection.PeerIdentity) = (tls.Peer.Path, tls.Peer.Identity);
+        // Whoever ends the tunnels of a new list has not seen the path before this line, and TLS judged by the list at its beginning.
+        if (_services.Svids.IsRevoked(tls.Peer.Path))
+        {
+            await tls.DisposeAsync();
+            throw new TlsHandshakeException($"the certificate of {tls.Peer.Identity} was revoked during the handshake", peerRefused: true) { IsRevoked = true };
+        }
         if (tls.Peer.Path.Count == 0) _services.Metrics.Untracked(Direction.Inbound);
         return HboneServerConnection.Start(tls, _services.Hbone, tls.Peer, _services.Clock);
+    }
+
+    private async ValueTask<TlsCredentials> CredentialsAsync(SpiffeId identity, OpenConnection connection, CancellationToken limit)
+    {
+        try
+        {
+            return await _services.Svids.GetAsync(identity, limit);
+        }
+        catch (OperationCanceledException) when (connection.Reason is null)
+        {
+            throw new Certificates.SvidUnavailableException($"the CA gave no certificate for {identity} within {HandshakeTimeout.TotalSeconds} s");
+        }
     }
 
     private async Task ServeTunnelAsync(HboneServerConnection tunnel, OpenConnection connection, IPEndPoint source, IPEndPoint local)

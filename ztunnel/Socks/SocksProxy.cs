@@ -87,8 +87,8 @@ public sealed class SocksProxy(PodContext pod, OutboundProxy outbound, SocksName
                 Fail(connection, source, own, CloseReason.TooManyFrom(source.Address, "SOCKS5 clients asking"));
                 return null;
             }
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(connection.Closing);
-            using var timer = _services.Clock.CreateTimer(static source => ((CancellationTokenSource)source!).Cancel(), limit, HeadTimeout, Timeout.InfiniteTimeSpan);
+            using var time = new CancellationTokenSource(HeadTimeout, _services.Clock);
+            using var limit = CancellationTokenSource.CreateLinkedTokenSource(time.Token, connection.Closing);
             var read = await ReadHeadAsync(accepted, limit.Token);
             if (read is SocksRead.Refused refused)
             {
