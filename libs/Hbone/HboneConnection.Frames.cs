@@ -92,6 +92,10 @@ public abstract partial class HboneConnection
             if (_data.RemoteDone) StreamError(_data, ErrorCode.StreamClosed);
             else if (!_data.TakeWindow(flowBytes)) StreamError(_data, ErrorCode.FlowControlError);
             else if (_data.AwaitsAnswer && _data.EarlyBytes > _tunnel.Options.MaxEarlyBytes) StreamError(_data, ErrorCode.EnhanceYourCalm);
+            if (_data is not null) return;
+            // The stream is in error, and its bytes go nowhere; the connection's other streams must not pay for them (RFC 9113 §6.9).
+            _uncreditedPadding = 0;
+            _tunnel.CreditConnection(flowBytes);
         }
 
         public void OnDataBytes(Block block, int offset, int count)

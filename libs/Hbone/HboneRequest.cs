@@ -6,6 +6,8 @@ namespace AmbientMesh.Hbone;
 /// <summary>A request that reached our server end. Answer it exactly once.</summary>
 public sealed class HboneRequest
 {
+    private const int MaxQuoted = 300;   // more than a name, its brackets and a port have
+
     private readonly HboneServerConnection _connection;
     private readonly HboneStream _stream;
     private readonly bool _ended;
@@ -20,10 +22,13 @@ public sealed class HboneRequest
         RawAuthority = headers.Authority ?? "";
         Headers = headers.Fields;
         if (HboneAuthority.TryParse(RawAuthority, out var authority)) Authority = authority;
-        Problem = Method != "CONNECT" ? $"expected method CONNECT, got {Method}"
-            : Authority is null ? $"no valid authority pseudo header: {RawAuthority}"
+        Problem = Method != "CONNECT" ? $"expected method CONNECT, got {Quoted(Method)}"
+            : Authority is null ? $"no valid authority pseudo header: {Quoted(RawAuthority)}"
             : null;
     }
+
+    // The problem is logged and kept with the connections that were refused; the header block it comes from may have tens of kilobytes.
+    private static string Quoted(string told) => told.Length <= MaxQuoted ? told : $"{told.AsSpan(0, MaxQuoted)}... ({told.Length} characters)";
 
     public string Method { get; }
 
@@ -34,7 +39,7 @@ public sealed class HboneRequest
     /// <summary>The regular headers in wire order, names in lower case.</summary>
     public IReadOnlyList<HeaderField> Headers { get; }
 
-    /// <summary>Why this must be refused with 400, in the words of the reference's log; null when it is a proper CONNECT.</summary>
+    /// <summary>Why this must be refused with 400, in the words of the reference's log, a long method or authority cut short; null when it is a proper CONNECT.</summary>
     public string? Problem { get; }
 
     /// <summary>Who asks; see <see cref="HboneConnection.Peer"/>.</summary>

@@ -5,8 +5,8 @@ public static class ProcessMetrics
 {
     public static void Register(MetricRegistry registry)
     {
-        registry.GaugeFrom("process_open_fds", "Number of open file descriptors", () => Directory.EnumerateFileSystemEntries("/proc/self/fd").Count());
-        registry.GaugeFrom("process_max_fds", "Maximum number of file descriptors", MaxDescriptors);
+        registry.GaugeFrom("process_open_fds", "Number of open file descriptors", () => OrUnknown(() => Directory.EnumerateFileSystemEntries("/proc/self/fd").Count()));
+        registry.GaugeFrom("process_max_fds", "Maximum number of file descriptors", () => OrUnknown(MaxDescriptors));
         registry.GaugeFrom("process_resident_memory_bytes", "Resident memory size in bytes", () => Environment.WorkingSet);
         registry.CounterFrom("process_cpu_seconds_total", "Processor time spent, user and system", [], () => [new ObservedSeries([], Environment.CpuUsage.TotalTime.TotalSeconds)]);
         registry.GaugeFrom("dotnet_gc_heap_bytes", "Bytes in the managed heap", () => GC.GetTotalMemory(false));
@@ -16,6 +16,19 @@ public static class ProcessMetrics
         registry.CounterFrom("dotnet_gc_pause_seconds_total", "Time for which garbage collections stopped the process", [], () => [new ObservedSeries([], GC.GetTotalPauseDuration().TotalSeconds)]);
         registry.GaugeFrom("dotnet_threadpool_threads", "Threads of the pool", () => ThreadPool.ThreadCount);
         registry.GaugeFrom("dotnet_threadpool_queue_length", "Work items waiting for a thread of the pool", () => ThreadPool.PendingWorkItemCount);
+    }
+
+    /// <summary>What a file of the kernel tells; not a number when it cannot be opened, as happens when no descriptor is left: the other metrics are wanted then most of all.</summary>
+    internal static double OrUnknown(Func<double> read)
+    {
+        try
+        {
+            return read();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return double.NaN;
+        }
     }
 
     private static double MaxDescriptors()

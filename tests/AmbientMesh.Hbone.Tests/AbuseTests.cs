@@ -34,6 +34,31 @@ public class AbuseTests
     }
 
     [Fact]
+    [Scenario("T-08")]
+    public async Task Streams_that_send_too_much_before_their_answer_leave_the_connections_window_whole()
+    {
+        var (server, peer) = await RawPeer.ToServerAsync(new HboneOptions { MaxEarlyBytes = 16 * 1024, ConnectionWindowBytes = 128 * 1024 });
+        var frame = new byte[16 * 1024];
+        for (var stream = 1; stream < 200; stream += 2)
+        {
+            await peer.ConnectAsync(stream);
+            for (var i = 0; i < 2; i++) await peer.FrameAsync(FrameType.Data, FrameFlags.None, stream, frame);
+            Assert.Equal(ErrorCode.EnhanceYourCalm, (await peer.SkipToAsync(f => f.Header.Type == FrameType.RstStream)).Code);
+        }
+        await peer.AssertAliveAsync();
+        Assert.False(server.IsClosing);
+    }
+
+    [Fact]
+    public async Task The_problem_of_a_request_quotes_no_more_than_a_few_hundred_characters()
+    {
+        var (server, peer) = await RawPeer.ToServerAsync();
+        await peer.HeadersAsync(1, RawPeer.ConnectFields(new string('a', 15_000)));
+        await peer.HeadersAsync(3, [new(":method", new string('M', 15_000)), new(":authority", "10.0.0.1:80"), new(":scheme", "https"), new(":path", "/")]);
+        foreach (var _ in (int[])[1, 3]) Assert.InRange((await server.NextAsync()).Problem!.Length, 300, 400);
+    }
+
+    [Fact]
     [Scenario("T-02")]
     public Task Provoking_our_resets_ends_the_tunnel() => EndsCalmlyAsync(async peer =>
     {

@@ -51,7 +51,7 @@ public sealed record OutboundExplanation
 public sealed record NameReport(string Asked, string Owner, IReadOnlyList<string> Addresses);
 
 /// <summary>One search for an endpoint.</summary>
-/// <param name="Use"><c>destination</c>, <c>waypoint</c> or <c>gateway</c>.</param>
+/// <param name="Use"><c>destination</c> or <c>waypoint</c>.</param>
 /// <param name="Mode">How the service balances, with its scopes, in words.</param>
 public sealed record SearchReport(ServiceReport Service, int Port, string Use, string Mode, IReadOnlyList<EndpointReport> Endpoints);
 

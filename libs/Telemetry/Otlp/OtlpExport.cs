@@ -29,8 +29,9 @@ public sealed class OtlpExport : IAsyncDisposable
     private readonly CancellationTokenSource _abandoning = new();
     private readonly CounterFamily _dropped;
     private readonly CounterFamily _failures;
+    private readonly Signal _traces = new("traces");
+    private readonly Signal _metrics = new("metrics");
     private readonly Task _running;
-    private bool _isFailing;
 
     private OtlpExport(OtlpSettings settings, MetricRegistry registry, SpanResource resource, string version, Action beforeMetrics, TimeProvider clock, ILogger log)
     {
@@ -108,7 +109,7 @@ public sealed class OtlpExport : IAsyncDisposable
     private async Task ExportAsync(Uri address, List<Span> batch)
     {
         if (batch.Count == 0) return;
-        if (!await DeliverAsync("traces", address, SpanEncoding.Encode(batch, _scope))) _dropped.With("not-taken").Add(batch.Count);
+        if (!await DeliverAsync(_traces, address, SpanEncoding.Encode(batch, _scope))) _dropped.With("not-taken").Add(batch.Count);
         batch.Clear();
     }
 
@@ -117,14 +118,43 @@ public sealed class OtlpExport : IAsyncDisposable
         do
         {
             await Task.Delay(_settings.MetricInterval, _clock, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-            _beforeMetrics();
-            await DeliverAsync("metrics", address, MetricEncoding.Encode(_registry, _resource, _scope, _start, _clock.GetUtcNow()));
+            if (Read() is { } figures) await DeliverAsync(_metrics, address, figures);
         }
         while (!_stopping.IsCancellationRequested);   // the last figures are sent too
     }
 
+    /// <summary>The metrics as they are now; null when one of them could not be read, which costs this round and not the next ones.</summary>
+    private ReadOnlyMemory<byte>? Read()
+    {
+        try
+        {
+            _beforeMetrics();
+            return MetricEncoding.Encode(_registry, _resource, _scope, _start, _clock.GetUtcNow());
+        }
+        catch (Exception e)
+        {
+            _failures.With(_metrics.Name).Add();
+            if (_metrics.Fails()) _log.LogError(e, "the metrics could not be read for the OpenTelemetry collector");
+            return null;
+        }
+    }
+
+    /// <summary>What is exported, and whether the last attempt failed: each change is logged once.</summary>
+    private sealed class Signal(string name)
+    {
+        private bool _isFailing;
+
+        public string Name => name;
+
+        /// <summary>Whether it did not fail before.</summary>
+        public bool Fails() => !Interlocked.Exchange(ref _isFailing, true);
+
+        /// <summary>Whether it failed before.</summary>
+        public bool Succeeds() => Interlocked.Exchange(ref _isFailing, false);
+    }
+
     /// <summary>Tries a few times; then this message is given up, later ones are newer.</summary>
-    private async Task<bool> DeliverAsync(string signal, Uri address, ReadOnlyMemory<byte> message)
+    private async Task<bool> DeliverAsync(Signal signal, Uri address, ReadOnlyMemory<byte> message)
     {
         var pause = FirstPause;
         for (var attempt = 1; ; attempt++)
@@ -140,13 +170,11 @@ public sealed class OtlpExport : IAsyncDisposable
             }
             if (failure is not var (problem, canRetry))
             {
-                if (_isFailing) _log.LogInformation("the OpenTelemetry collector takes {Signal} again", signal);
-                _isFailing = false;
+                if (signal.Succeeds()) _log.LogInformation("the OpenTelemetry collector takes {Signal} again", signal.Name);
                 return true;
             }
-            _failures.With(signal).Add();
-            if (!_isFailing) _log.LogWarning("the OpenTelemetry collector does not take {Signal}: {Problem}", signal, problem);
-            _isFailing = true;
+            _failures.With(signal.Name).Add();
+            if (signal.Fails()) _log.LogWarning("the OpenTelemetry collector does not take {Signal}: {Problem}", signal.Name, problem);
             if (!canRetry || attempt == Attempts || _stopping.IsCancellationRequested) return false;
             await Task.Delay(pause, _clock, _stopping.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
             pause *= 2;

@@ -25,6 +25,9 @@ internal sealed class OtlpCollector : IAsyncDisposable
 
     /// <summary>What is answered to the next requests; 200 by default.</summary>
     public int HttpStatus { get; set; } = 200;
+
+    /// <summary>What is sent there over HTTP is answered with 400.</summary>
+    public string RefusedPath { get; set; } = "";
     public string? LastToken { get; private set; }
     public int Requests { get; private set; }
     public Uri Address => new(_app.Urls.Single());
@@ -44,7 +47,7 @@ internal sealed class OtlpCollector : IAsyncDisposable
     private async Task HttpAsync(HttpContext http)
     {
         var body = await BodyAsync(http);
-        http.Response.StatusCode = http.Request.ContentType == "application/x-protobuf" ? HttpStatus : 415;
+        http.Response.StatusCode = http.Request.ContentType == "application/x-protobuf" ? http.Request.Path == RefusedPath ? 400 : HttpStatus : 415;
         if (http.Response.StatusCode == 200) Keep(http.Request.Path, body);
     }
 

@@ -63,6 +63,63 @@ public sealed class OtlpExportTests
     }
 
     [Fact]
+    public async Task A_collector_that_takes_one_signal_only_is_told_of_once()
+    {
+        await using var collector = await OtlpCollector.StartAsync();
+        collector.RefusedPath = "/v1/metrics";
+        var registry = new MetricRegistry();
+        var log = new Lines();
+        await using (var export = OtlpExport.Start(Settings(collector, ("OTEL_METRIC_EXPORT_INTERVAL", "1")), registry, "part", "1.2", [], () => { }, TimeProvider.System, log)!)
+        {
+            for (var round = 1; round <= 3; round++)
+            {
+                while (!Failed(round)) await Task.Yield();
+                export.TryAdd(Span());
+                await collector.TracesAsync();
+            }
+        }
+        Assert.Equal(["the OpenTelemetry collector does not take metrics"], log.All.Select(line => line.Split(':')[0]));
+
+        bool Failed(int atLeast) => MetricExposition.Write(registry).Split('\n').Any(line =>
+            line.StartsWith("ambientmesh_otlp_export_failures_total{signal=\"metrics\"} ", StringComparison.Ordinal) && double.Parse(line.Split(' ')[1]) >= atLeast);
+    }
+
+    [Fact]
+    public async Task A_metric_that_cannot_be_read_costs_one_export_and_not_all_later_ones()
+    {
+        await using var collector = await OtlpCollector.StartAsync();
+        var registry = new MetricRegistry();
+        var reads = 0;
+        registry.GaugeFrom("broken", "Fails at first.", () => Interlocked.Increment(ref reads) == 1 ? throw new IOException("Too many open files") : 1);
+        var log = new Lines();
+        await using var export = OtlpExport.Start(Settings(collector, ("OTEL_METRIC_EXPORT_INTERVAL", "1")), registry, "part", "1.2", [], () => { }, TimeProvider.System, log)!;
+        await collector.MetricsAsync();
+        Assert.InRange(reads, 2, int.MaxValue);
+        Assert.Equal("the metrics could not be read for the OpenTelemetry collector", log.All.First());
+    }
+
+    [Fact]
+    public void A_file_of_the_kernel_that_cannot_be_opened_leaves_its_metric_unknown()
+    {
+        Assert.True(double.IsNaN(ProcessMetrics.OrUnknown(() => throw new IOException("Too many open files"))));
+        var registry = new MetricRegistry();
+        registry.GaugeFrom("some_fds", "Unknown.", () => ProcessMetrics.OrUnknown(() => throw new IOException("Too many open files")));
+        Assert.Contains("some_fds NaN", MetricExposition.Write(registry).Split('\n'));
+    }
+
+    private sealed class Lines : Microsoft.Extensions.Logging.ILogger
+    {
+        private readonly System.Collections.Concurrent.ConcurrentQueue<string> _lines = [];
+
+        public IEnumerable<string> All => _lines;
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(Microsoft.Extensions.Logging.LogLevel logLevel) => true;
+
+        public void Log<TState>(Microsoft.Extensions.Logging.LogLevel logLevel, Microsoft.Extensions.Logging.EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+            _lines.Enqueue(formatter(state, exception));
+    }
+
+    [Fact]
     public async Task Spans_of_one_moment_go_together_grouped_by_workload()
     {
         await using var collector = await OtlpCollector.StartAsync();
