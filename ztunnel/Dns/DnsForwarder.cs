@@ -21,14 +21,19 @@ public sealed class DnsForwarder(PodSockets pod, PodSockets own, NameServers ser
     /// <summary>After this silence the next server is asked as well, or the only one again.</summary>
     public static readonly TimeSpan NextTry = TimeSpan.FromSeconds(1.5);
     private const int Tries = 3;
-    private static readonly TimeSpan TransferIdle = TimeSpan.FromSeconds(5);
 
-    /// <summary>The answer, with the client's id; null with a reason when there is none in time.</summary>
-    /// <param name="more">Gets the further messages of a zone transfer (over TCP, RFC 5936 §2.2), each whole.</param>
-    public async Task<(byte[]? Answer, string Reason)> ForwardAsync(ReadOnlyMemory<byte> message, DnsQuery query, DnsTransport transport, Func<byte[], Task>? more, CancellationToken cancellationToken)
+    /// <summary>What came of forwarding a query.</summary>
+    /// <param name="Answer">With the client's id; null when there is none in time.</param>
+    /// <param name="Reason">Why there is none.</param>
+    /// <param name="Rest">The further messages of a zone transfer; null when there are none. The caller's to dispose.</param>
+    public readonly record struct Forwarded(byte[]? Answer, string Reason, ZoneTransfer? Rest);
+
+    /// <summary>Asks the servers, in order and then in parallel, until one of them answers.</summary>
+    /// <param name="takesTransfers">Whether the caller takes the further messages of a zone transfer.</param>
+    public async Task<Forwarded> ForwardAsync(ReadOnlyMemory<byte> message, DnsQuery query, DnsTransport transport, bool takesTransfers, CancellationToken cancellationToken)
     {
         var order = servers.InOrder();
-        if (order.Count == 0) return (null, "no name server is known");
+        if (order.Count == 0) return new(null, "no name server is known", null);
         using var limit = new CancellationTokenSource(Patience, clock);
         using var all = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken, limit.Token);
         var asked = new List<Task<Try>>();
@@ -38,7 +43,7 @@ public sealed class DnsForwarder(PodSockets pod, PodSockets own, NameServers ser
         {
             for (var n = 0; n < Tries; n++)
             {
-                asked.Add(AskAsync(order[n % order.Count], message, query, transport, more, all.Token));
+                asked.Add(AskAsync(order[n % order.Count], message, query, transport, takesTransfers, all.Token));
                 using var pause = CancellationTokenSource.CreateLinkedTokenSource(all.Token);
                 var next = Task.Delay(n == Tries - 1 ? Timeout.InfiniteTimeSpan : NextTry, clock, pause.Token);
                 while (asked.Count > 0)
@@ -47,7 +52,7 @@ public sealed class DnsForwarder(PodSockets pod, PodSockets own, NameServers ser
                     if (first == next) break;
                     var attempt = await (Task<Try>)first;
                     asked.Remove((Task<Try>)first);
-                    if (attempt.Answer is { } answer && !IsUnhelpful(answer)) return (answer, "");
+                    if (attempt.Answer is { } answer && !IsUnhelpful(answer)) return new(answer, "", attempt.Rest);
                     unhelpful ??= attempt.Answer;
                     if (attempt.Answer is null) reason = attempt.Reason;
                 }
@@ -57,21 +62,28 @@ public sealed class DnsForwarder(PodSockets pod, PodSockets own, NameServers ser
             }
             cancellationToken.ThrowIfCancellationRequested();
             if (limit.IsCancellationRequested) foreach (var server in order) servers.DidNotAnswer(server);
-            return (unhelpful, unhelpful is null ? reason : "");
+            return new(unhelpful, unhelpful is null ? reason : "", null);
         }
         finally
         {
             await all.CancelAsync();
-            foreach (var attempt in asked) _ = attempt.ContinueWith(static done => done.Exception, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
+            foreach (var attempt in asked) _ = attempt.ContinueWith(static done => Forget(done), CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default);
         }
     }
 
-    private readonly record struct Try(byte[]? Answer, string Reason);
+    private readonly record struct Try(byte[]? Answer, string Reason, ZoneTransfer? Rest = null);
+
+    /// <summary>An attempt that another was faster than.</summary>
+    private static void Forget(Task<Try> attempt)
+    {
+        if (attempt.IsCompletedSuccessfully) attempt.Result.Rest?.Dispose();
+        else _ = attempt.Exception;
+    }
 
     /// <summary>Whether another server may know better.</summary>
     private static bool IsUnhelpful(byte[] answer) => DnsHeader.TryRead(answer, out var header) && header.Code is DnsCode.ServerFailure or DnsCode.Refused;
 
-    private async Task<Try> AskAsync(IPEndPoint server, ReadOnlyMemory<byte> message, DnsQuery query, DnsTransport transport, Func<byte[], Task>? more, CancellationToken cancellationToken)
+    private async Task<Try> AskAsync(IPEndPoint server, ReadOnlyMemory<byte> message, DnsQuery query, DnsTransport transport, bool takesTransfers, CancellationToken cancellationToken)
     {
         var ours = message.ToArray();
         var id = (ushort)RandomNumberGenerator.GetInt32(ushort.MaxValue + 1);
@@ -80,10 +92,10 @@ public sealed class DnsForwarder(PodSockets pod, PodSockets own, NameServers ser
         try
         {
             var answer = transport == DnsTransport.Udp
-                ? await AskDatagramAsync(sockets, server, ours, id, query, cancellationToken)
-                : await AskStreamAsync(sockets, server, ours, id, query, more, cancellationToken);
+                ? new Try(await AskDatagramAsync(sockets, server, ours, id, query, cancellationToken), "")
+                : await AskStreamAsync(sockets, server, ours, id, query, takesTransfers, cancellationToken);
             servers.Answered(server);
-            return new Try(answer, "");
+            return answer;
         }
         catch (Exception e) when (e is SocketException or IOException)
         {
@@ -108,40 +120,23 @@ public sealed class DnsForwarder(PodSockets pod, PodSockets own, NameServers ser
         }
     }
 
-    private async Task<byte[]> AskStreamAsync(PodSockets sockets, IPEndPoint server, byte[] message, ushort id, DnsQuery query, Func<byte[], Task>? more, CancellationToken cancellationToken)
+    private async Task<Try> AskStreamAsync(PodSockets sockets, IPEndPoint server, byte[] message, ushort id, DnsQuery query, bool takesTransfers, CancellationToken cancellationToken)
     {
         var socket = await sockets.ConnectAsync(server, cancellationToken);
         var stream = new NetworkStream(socket, ownsSocket: true);
-        var keep = false;
+        ZoneTransfer? rest = null;
         try
         {
             await DnsStream.WriteAsync(stream, message, cancellationToken);
             var answer = await ReadAnswerAsync(stream, id, query, cancellationToken) ?? throw new IOException("it closed without an answer");
-            keep = more is not null && query.Question.Type is DnsTypes.Axfr or DnsTypes.Ixfr;
-            if (keep) _ = TransferAsync(stream, id, query, more!);
-            return answer;
+            // A refusal is all that is said of a transfer.
+            if (takesTransfers && query.Question.Type is DnsTypes.Axfr or DnsTypes.Ixfr && DnsHeader.TryRead(answer, out var header) && header.Code == DnsCode.NoError)
+                rest = new ZoneTransfer(stream, async token => await ReadAnswerAsync(stream, id, query, token), clock);
+            return new Try(answer, "", rest);
         }
         finally
         {
-            if (!keep) await stream.DisposeAsync();
-        }
-    }
-
-    private async Task TransferAsync(NetworkStream stream, ushort id, DnsQuery query, Func<byte[], Task> more)
-    {
-        await using var _ = stream;
-        try
-        {
-            while (true)
-            {
-                using var idle = new CancellationTokenSource(TransferIdle, clock);
-                if (await ReadAnswerAsync(stream, id, query, idle.Token) is not { } answer) return;
-                await more(answer);
-            }
-        }
-        catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
-        {
-            // The transfer is over, or one side gave it up; the client sees by the records whether it has all.
+            if (rest is null) await stream.DisposeAsync();
         }
     }
 

@@ -10,6 +10,7 @@ public readonly record struct DnsName(string Text, bool IsPlain)
     /// <summary>Octets of a name at most, with the length octets and the final zero (RFC 1035 §2.3.4).</summary>
     public const int MaxBytes = 255;
     private const int MaxLabelBytes = 63;
+    private const int MaxPointers = 64;   // a writer needs one for a name; without a bound, names that point through one another take the square of their number to read
     private const byte PointerBits = 0xc0;
 
     /// <summary>Reads the name at <paramref name="at"/>, which is moved behind it; false with a reason for anything that is no name.</summary>
@@ -18,7 +19,7 @@ public readonly record struct DnsName(string Text, bool IsPlain)
     /// label:   00LLLLLL octets        (RFC 1035 §3.1)
     /// pointer: 11OOOOOO OOOOOOOO      (RFC 1035 §4.1.4): the rest of the name stands at that offset of the message
     /// </code>
-    /// Each pointer must lead to before the place the name, or the part of it read last, began: so reading always ends.
+    /// Each pointer must lead to before the place the name, or the part of it read last, began, and there are few of them: so reading always ends, and soon.
     /// </remarks>
     public static bool TryRead(ReadOnlySpan<byte> message, ref int at, out DnsName name, out string reason)
     {
@@ -26,7 +27,7 @@ public readonly record struct DnsName(string Text, bool IsPlain)
         var text = new StringBuilder(64);
         var plain = true;
         var (position, began, length) = (at, at, 1);
-        var jumped = false;
+        var pointers = 0;
         while (true)
         {
             if (position >= message.Length) return Fail("a name runs past the end", out reason);
@@ -35,9 +36,10 @@ public readonly record struct DnsName(string Text, bool IsPlain)
             {
                 if (position + 1 >= message.Length) return Fail("a name runs past the end", out reason);
                 var target = (octet & ~PointerBits) << 8 | message[position + 1];
-                if (!jumped) at = position + 2;
+                if (pointers == 0) at = position + 2;
                 if (target >= began || target < DnsHeader.Bytes) return Fail("a compression pointer does not lead backwards to a name", out reason);
-                (position, began, jumped) = (target, target, true);
+                if (++pointers > MaxPointers) return Fail($"a name is made of more than {MaxPointers} compression pointers", out reason);
+                (position, began) = (target, target);
                 continue;
             }
             if (octet > MaxLabelBytes) return Fail($"label type 0x{octet & PointerBits:x2} is unknown", out reason);
@@ -50,14 +52,11 @@ public readonly record struct DnsName(string Text, bool IsPlain)
             plain &= Append(text, message.Slice(position, octet));
             position += octet;
         }
-        if (!jumped) at = position;
+        if (pointers == 0) at = position;
         name = new DnsName(text.ToString(), plain);
         reason = "";
         return true;
     }
-
-    /// <summary>How many labels it has; 0 for the root.</summary>
-    public int LabelCount => Text.Length == 0 ? 0 : 1 + Text.AsSpan().Count('.');
 
     public override string ToString() => Text + ".";
 

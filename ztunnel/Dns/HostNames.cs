@@ -108,9 +108,9 @@ public sealed class HostNames(DnsForwarder forwarder, bool ipv6, TimeProvider cl
     private async Task<AddressRecords> AskAsync(string hostname, ushort type)
     {
         if (AddressRecords.Question(hostname, type) is not { } message || !DnsQuery.TryParse(message, out var query, out _)) return new AddressRecords([], TimeSpan.Zero, "it is no host name");
-        var (answer, reason) = await forwarder.ForwardAsync(message, query, DnsTransport.Udp, null, CancellationToken.None);
+        var (answer, reason, _) = await forwarder.ForwardAsync(message, query, DnsTransport.Udp, takesTransfers: false, CancellationToken.None);
         if (answer is not null && DnsHeader.TryRead(answer, out var header) && header.IsTruncated)
-            (answer, reason) = await forwarder.ForwardAsync(message, query, DnsTransport.Tcp, null, CancellationToken.None);
+            (answer, reason, _) = await forwarder.ForwardAsync(message, query, DnsTransport.Tcp, takesTransfers: false, CancellationToken.None);
         return answer is null ? new AddressRecords([], TimeSpan.Zero, reason) : AddressRecords.Read(answer, type);
     }
 

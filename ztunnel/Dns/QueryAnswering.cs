@@ -20,8 +20,9 @@ public sealed class QueryAnswering(PodContext pod, DnsForwarder forwarder, DnsMe
 
     /// <summary>The answer to a message; null for what is not answered at all. Completes at once unless somebody else must be asked.</summary>
     /// <param name="message">Kept until completion.</param>
-    /// <param name="more">As in <see cref="DnsForwarder.ForwardAsync"/>.</param>
-    public ValueTask<byte[]?> AnswerAsync(ReadOnlyMemory<byte> message, DnsTransport transport, IPEndPoint client, Func<byte[], Task>? more, CancellationToken cancellationToken)
+    /// <param name="write">Sends the client a message. A zone transfer is sent by it, all of it, and there is no answer after it: it keeps its place among the queries
+    /// that wait until then. Null when the client cannot be sent one.</param>
+    public ValueTask<byte[]?> AnswerAsync(ReadOnlyMemory<byte> message, DnsTransport transport, IPEndPoint client, Func<byte[], Task>? write, CancellationToken cancellationToken)
     {
         // An answer to an answer would go round for ever.
         if (!DnsHeader.TryRead(message.Span, out var header) || header.IsResponse) return new(default(byte[]));
@@ -35,9 +36,9 @@ public sealed class QueryAnswering(PodContext pod, DnsForwarder forwarder, DnsMe
             Log($"unimplemented op_code: {header.Opcode}", transport, client, query);
             return new(AnswerWriter.Failure(query, DnsCode.NotImplemented));
         }
-        var asked = new Asked(message, query, transport, client, more);
+        var asked = new Asked(message, query, transport, client, write);
         var mesh = pod.Services.Mesh.Current;
-        var workload = mesh.FindWorkload(pod.Info);
+        var workload = pod.WorkloadIn(mesh);
         if (workload is not null && Decide(mesh, workload, asked) is NameDecision.Answer known)
         {
             metrics.Asked(query.Question.Type, transport, workload);
@@ -46,7 +47,7 @@ public sealed class QueryAnswering(PodContext pod, DnsForwarder forwarder, DnsMe
         return AskOthersAsync(asked, cancellationToken);
     }
 
-    private readonly record struct Asked(ReadOnlyMemory<byte> Message, DnsQuery Query, DnsTransport Transport, IPEndPoint Client, Func<byte[], Task>? More);
+    private readonly record struct Asked(ReadOnlyMemory<byte> Message, DnsQuery Query, DnsTransport Transport, IPEndPoint Client, Func<byte[], Task>? WriteMessage);
 
     // A version of EDNS other than 0 changes what an answer must look like (RFC 6891 §6.1.3).
     private NameDecision Decide(MeshSnapshot mesh, Workload? client, in Asked asked) => asked.Query.Edns is { Version: not 0 } && client is not null
@@ -93,18 +94,22 @@ public sealed class QueryAnswering(PodContext pod, DnsForwarder forwarder, DnsMe
         }
     }
 
-    private async Task<byte[]> ForwardAsync(Asked asked, Workload? client, CancellationToken cancellationToken)
+    private async Task<byte[]?> ForwardAsync(Asked asked, Workload? client, CancellationToken cancellationToken)
     {
         var type = asked.Query.Question.Type;
         var started = pod.Services.Clock.GetTimestamp();
         metrics.Forwarded(type, asked.Transport, client);
-        var (answer, reason) = await forwarder.ForwardAsync(asked.Message, asked.Query, asked.Transport, asked.More, cancellationToken);
+        var (answer, reason, rest) = await forwarder.ForwardAsync(asked.Message, asked.Query, asked.Transport, asked.WriteMessage is not null, cancellationToken);
+        using var _ = rest;
         var took = pod.Services.Clock.GetElapsedTime(started);
         metrics.ForwardEnded(type, asked.Transport, client, took, failed: answer is null);
         if (answer is not null)
         {
             if (_log.IsEnabled(LogLevel.Debug)) Log("query forwarded", asked.Transport, asked.Client, asked.Query, Field("code", answer[3] & 0xf), Field("duration", Milliseconds(took)));
-            return answer;
+            if (rest is null || asked.WriteMessage is not { } write) return answer;
+            await write(answer);
+            await rest.CopyAsync(write, cancellationToken);
+            return null;
         }
         Log("query failed", asked.Transport, asked.Client, asked.Query, Field("error", reason), Field("duration", Milliseconds(took)));
         return AnswerWriter.Failure(asked.Query, DnsCode.ServerFailure);

@@ -69,7 +69,7 @@ public sealed class StreamServer : IAsyncDisposable
         var answering = new HashSet<Task>();
         try
         {
-            while (await NextAsync(stream) is { } message)
+            while (await NextAsync(stream, IsAnswering) is { } message)
             {
                 await room.WaitAsync(_closing.Token);
                 answering.RemoveWhere(task => task.IsCompleted);
@@ -81,30 +81,21 @@ public sealed class StreamServer : IAsyncDisposable
             await Task.WhenAll(answering);
         }
 
+        bool IsAnswering() => answering.Any(task => !task.IsCompleted);
+
         async Task AnswerAsync(byte[] message)
         {
-            var firstWritten = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             try
             {
-                var answer = await _answering.AnswerAsync(message, DnsTransport.Tcp, peer, MoreAsync, _closing.Token);
-                if (answer is not null) await WriteAsync(answer);
-                firstWritten.TrySetResult();
+                if (await _answering.AnswerAsync(message, DnsTransport.Tcp, peer, WriteAsync, _closing.Token) is { } answer) await WriteAsync(answer);
             }
             catch (Exception e) when (e is IOException or SocketException or OperationCanceledException or ObjectDisposedException)
             {
-                firstWritten.TrySetException(new IOException("the client has gone", e));
-                _ = firstWritten.Task.Exception;
-                client.Dispose();
+                client.Dispose();   // it has gone; or we have
             }
             finally
             {
                 room.Release();
-            }
-
-            async Task MoreAsync(byte[] further)
-            {
-                await firstWritten.Task;
-                await WriteAsync(further);
             }
         }
 
@@ -124,10 +115,20 @@ public sealed class StreamServer : IAsyncDisposable
         }
     }
 
-    private async Task<byte[]?> NextAsync(NetworkStream stream)
+    /// <summary>The next query; null when the client has finished.</summary>
+    /// <param name="isAnswering">Whether an answer is still owed, e.g. the rest of a zone transfer: so long the client may be silent.</param>
+    /// <exception cref="OperationCanceledException">It was silent too long, or the server ends.</exception>
+    private async Task<byte[]?> NextAsync(NetworkStream stream, Func<bool> isAnswering)
     {
-        using var idle = new CancellationTokenSource(Idle, _pod.Services.Clock);
-        using var either = CancellationTokenSource.CreateLinkedTokenSource(idle.Token, _closing.Token);
-        return await DnsStream.ReadAsync(stream, either.Token);
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(_closing.Token);
+        var reading = DnsStream.ReadAsync(stream, over.Token);
+        while (!reading.IsCompleted && !over.IsCancellationRequested)
+        {
+            using var waiting = CancellationTokenSource.CreateLinkedTokenSource(over.Token);
+            var silence = Task.Delay(Idle, _pod.Services.Clock, waiting.Token);
+            if (await Task.WhenAny(reading, silence) == silence && !isAnswering()) await over.CancelAsync();
+            await waiting.CancelAsync();
+        }
+        return await reading;
     }
 }

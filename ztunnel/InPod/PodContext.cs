@@ -42,7 +42,13 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     public static readonly TimeSpan LookupTimeout = TimeSpan.FromSeconds(5);
 
     private readonly ILogger _log = services.Loggers.CreateLogger("ztunnel::state");
+    private static readonly TimeSpan LookAgain = TimeSpan.FromSeconds(1);   // an address that is late is found then
+
     private Workload? _bound;   // the version of the workload whose addresses were found in the namespace
+    private Misfit? _misfit;
+
+    /// <summary>A version of the workload whose addresses were not found there, and when that was.</summary>
+    private sealed record Misfit(Workload Workload, long At);
 
     public WorkloadInfo Info => info;
     public PodSockets Sockets => sockets;
@@ -57,12 +63,12 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
     /// <inheritdoc cref="LocalWorkloadAsync(CancellationToken)"/>
     public async ValueTask<Workload?> LocalWorkloadAsync(TimeSpan timeout, CancellationToken cancellationToken)
     {
-        if (BoundWorkload(services.Mesh.Current) is { } known) return known;
+        if (WorkloadIn(services.Mesh.Current) is { } known) return known;
         using var limit = new CancellationTokenSource(timeout, services.Clock);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try
         {
-            return await services.Mesh.WhenAsync(BoundWorkload, either.Token);
+            return await services.Mesh.WhenAsync(WorkloadIn, either.Token);
         }
         catch (OperationCanceledException) when (limit.IsCancellationRequested)
         {
@@ -71,15 +77,20 @@ public sealed class PodContext(WorkloadInfo info, PodSockets sockets, ProxyServi
         }
     }
 
-    /// <summary>The pod's workload, when the namespace that the node agent handed over under this name has one of its addresses: a namespace that was paired with another
-    /// pod's name must not get that pod's identity (T-24).</summary>
-    private Workload? BoundWorkload(MeshSnapshot mesh)
+    /// <summary>The pod's workload as <paramref name="mesh"/> has it, when the namespace that the node agent handed over under this name has one of its addresses: a namespace
+    /// that was paired with another pod's name must not get that pod's identity (T-24). Null otherwise. The namespace is asked once for each version of the workload, and of one
+    /// that did not fit at most once a second.</summary>
+    public Workload? WorkloadIn(MeshSnapshot mesh)
     {
         if (mesh.FindWorkload(info) is not { } workload) return null;
         if (ReferenceEquals(_bound, workload)) return workload;
+        var known = Volatile.Read(ref _misfit) is { } misfit && ReferenceEquals(misfit.Workload, workload) ? misfit : null;
+        if (known is not null && services.Clock.GetElapsedTime(known.At) < LookAgain) return null;
         if (!workload.Addresses.IsEmpty && !sockets.HasAny(workload.Addresses))
         {
-            _log.Write(LogLevel.Error, new LogFields($"the network namespace of '{info}' has none of the workload's addresses {string.Join(", ", workload.Addresses)}: it may be another pod's, and gets no identity") { Span = Span });
+            Volatile.Write(ref _misfit, new Misfit(workload, services.Clock.GetTimestamp()));
+            if (known is null)
+                _log.Write(LogLevel.Error, new LogFields($"the network namespace of '{info}' has none of the workload's addresses {string.Join(", ", workload.Addresses)}: it may be another pod's, and gets no identity") { Span = Span });
             return null;
         }
         _bound = workload;

@@ -64,6 +64,18 @@ public sealed class DnsMessageTests
         }
     }
 
+    [Theory]
+    [InlineData(64, true)]
+    [InlineData(65, false)]
+    public void A_name_may_be_made_of_few_pointers_only(int pointers, bool isRead)
+    {
+        // label "a" and root, then pointers each of which leads to the one before it
+        byte[] bytes = [0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, (byte)'a', 0, .. Enumerable.Range(0, pointers).SelectMany(n => (int[])[n == 0 ? 12 : 13 + (2 * n)]).SelectMany(target => (byte[])[0xc0, (byte)target])];
+        var at = bytes.Length - 2;
+        Assert.Equal(isRead, DnsName.TryRead(bytes, ref at, out var name, out var reason));
+        Assert.Equal(isRead ? ("a", "") : (null, "a name is made of more than 64 compression pointers"), (name.Text, reason));
+    }
+
     [Fact]
     public void Two_pointers_to_each_other_are_refused()
     {
