@@ -129,6 +129,25 @@ public sealed class ThreatTests
         Assert.Null(WaypointRequirement.Problem(mesh.Mesh, mesh.Find("client"), null));   // bound to none
     }
 
+    [Fact, Scenario("T-33")]
+    public void A_waypoint_whose_probes_fail_is_still_the_waypoint()
+    {
+        var mesh = Guarded.Pod("waypoint", "10.0.0.8", with: w => { w.Backs("wp"); w.Status = Protocol.Wds.WorkloadStatus.Unhealthy; });
+        Assert.Null(WaypointRequirement.Problem(mesh.Mesh, mesh.Find("server"), mesh.Find("waypoint").Identity));
+        Assert.NotNull(WaypointRequirement.Problem(mesh.Mesh, mesh.Find("server"), mesh.Find("client").Identity));
+    }
+
+    [Fact, Scenario("T-33")]
+    public void An_open_connection_is_not_judged_by_a_waypoint_that_has_no_pods_now()
+    {
+        var before = Guarded;
+        var mesh = Guarded;
+        mesh.Store.Edit(edit => edit.RemoveAddress(UidOf("waypoint")));
+        Assert.NotNull(WaypointRequirement.ProblemOfOpen(before.Mesh, before.Find("server"), before.Find("client").Identity));
+        Assert.NotNull(WaypointRequirement.Problem(mesh.Mesh, mesh.Find("server"), before.Find("waypoint").Identity));
+        Assert.Null(WaypointRequirement.ProblemOfOpen(mesh.Mesh, mesh.Find("server"), before.Find("waypoint").Identity));
+    }
+
     [Theory, Scenario("T-33")]
     [InlineData("elsewhere")]
     public void A_required_waypoint_that_is_absent_lets_nobody_in(string waypoint)

@@ -18,9 +18,7 @@ internal static class InboundRelay
         connection.Facts = facts;
         var mesh = pod.Services.Mesh.Current;
         if (mesh.FindWorkload(pod.Info) is not { } local) return;
-        var policies = Authorizer.PoliciesOf(mesh, local);
-        var verdict = Authorizer.Decide(policies, facts);
-        if (verdict is not AuthorizationVerdict.Allowed) connection.Close(CloseReason.PolicyChange(PolicyDecider.Of(policies, verdict, facts)));
+        if (PolicyJudge.RefusalOfOpen(mesh, local, Authorizer.PoliciesOf(mesh, local), facts, pod.Services.Settings.RequireWaypoint) is { } refusal) connection.Close(refusal);
     }
 
     /// <summary>Connects to the application; it sees the client's address where that is possible.</summary>

@@ -37,6 +37,12 @@ internal static class PolicyJudge
         return verdict is AuthorizationVerdict.Allowed ? null : CloseReason.Policy(verdict, PolicyDecider.Of(policies, verdict, facts));
     }
 
+    /// <summary>As <see cref="Refusal"/>, for a connection that was let in before: why it may not go on; null when it may. Pure.</summary>
+    public static CloseReason? RefusalOfOpen(MeshSnapshot mesh, Workload local, EffectivePolicies policies, in ConnectionFacts facts, bool requiresWaypoint) =>
+        ((requiresWaypoint ? WaypointRequirement.ProblemOfOpen(mesh, local, facts.Peer) : null) ?? Refusal(mesh, local, policies, facts, requiresWaypoint: false)) is { } refusal
+            ? CloseReason.PolicyChange(refusal.DecidedBy)
+            : null;
+
     private static void Tell(PodContext pod, EffectivePolicies policies, in ConnectionFacts facts)
     {
         var level = pod.Services.Settings.PolicyInfoLogging ? LogLevel.Information : LogLevel.Debug;

@@ -13,7 +13,7 @@ public sealed record JudgedWaypoint(GatewayAddress Reference, Decider BoundBy, M
 /// <summary>Whether a connection has gone round the waypoint its destination is bound to. Pure.</summary>
 /// <remarks>
 /// Asked only with REQUIRE_WAYPOINT: Istio lets such traffic in unless a policy says otherwise (L4 reference §10.3), which leaves every L7 rule of the waypoint unheard.
-/// Asked of new connections: the open ones of a waypoint that is being replaced end with it.
+/// Asked of new connections, and again of open ones when the binding changes (<see cref="PolicyWatch"/>).
 /// </remarks>
 public static class WaypointRequirement
 {
@@ -35,6 +35,27 @@ public static class WaypointRequirement
         return missed is null ? null : CloseReason.WaypointBypassed(local, missed.ToString()!);
     }
 
+    /// <summary>As <see cref="Problem"/>, for a connection that is open: where it cannot be told who a waypoint is, because it has no pods now, the verdict it was admitted
+    /// with stands. So the connections of a waypoint that is being replaced end with it and not before.</summary>
+    public static CloseReason? ProblemOfOpen(MeshSnapshot mesh, Workload local, SpiffeId? peer)
+    {
+        var judged = new List<JudgedWaypoint>();
+        return Problem(mesh, local, peer, judged) is { } problem && judged.TrueForAll(waypoint => !waypoint.Identities.IsEmpty) ? problem : null;
+    }
+
+    /// <summary>Whether both snapshots say the same about who the waypoints of <paramref name="local"/> are.</summary>
+    public static bool IsSame(MeshSnapshot before, MeshSnapshot mesh, Workload local) => Asked(before, local).SequenceEqual(Asked(mesh, local));
+
+    private static IEnumerable<(GatewayAddress Waypoint, SpiffeId? Identity)> Asked(MeshSnapshot mesh, Workload local)
+    {
+        foreach (var (waypoint, _) in WaypointsOf(mesh, local))
+        {
+            yield return (waypoint, null);
+            var (service, workload) = Find(mesh, local, waypoint);
+            foreach (var identity in IdentitiesOf(mesh, service, workload)) yield return (waypoint, identity);
+        }
+    }
+
     private static IEnumerable<(GatewayAddress Waypoint, Decider BoundBy)> WaypointsOf(MeshSnapshot mesh, Workload local)
     {
         if (local.Waypoint is { } own) yield return (own, Decider.Of(local));
@@ -53,8 +74,9 @@ public static class WaypointRequirement
         _ => (null, null),
     };
 
+    // A waypoint whose probes fail is still the waypoint: what it carries came by the way that is asked for.
     private static ImmutableArray<SpiffeId> IdentitiesOf(MeshSnapshot mesh, MeshService? service, Workload? workload) =>
-        service is not null ? [.. service.SubjectAltNames, .. mesh.Endpoints(service).Select(e => e.Workload.Identity).Distinct()]
+        service is not null ? [.. service.SubjectAltNames, .. mesh.AllEndpoints(service.Key).Select(e => e.Workload.Identity).Distinct()]
         : workload is not null ? [workload.Identity]
         : [];
 }
