@@ -143,7 +143,9 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private async Task RunAsync(CancellationToken cancellationToken)
     {
         var watch = new PolicyWatch(Mesh, Contexts, _loggers.CreateLogger("ztunnel::proxy::connection_manager"));
-        List<Task> tasks = [watch.RunAsync(cancellationToken), SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken), IdleTrim.RunAsync(_clock, cancellationToken)];
+        List<Task> tasks = [watch.RunAsync(cancellationToken), IdleTrim.RunAsync(CarriedBytes, _clock, cancellationToken)];
+        // A proxy for one workload gets no certificate but its own, which the first connection asks for.
+        if (_settings.DedicatedWorkload is null) tasks.Add(SvidPrefetch.RunAsync(Mesh, _svids, cancellationToken));
         if (_settings.CaAddress is not null && _settings.CaRootCa != "SYSTEM") tasks.Add(new RootWatch(_settings.CaRootCa, _svids, _clock, _loggers.CreateLogger("ztunnel::identity::roots")).RunAsync(cancellationToken));
         if (_revocations is not null) tasks.Add(_revocations.RunAsync(RevokeAsync, cancellationToken));
         if (Discovery is not null)
@@ -174,7 +176,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         if (_settings.HandoverSocket is { } path)
         {
             _predecessor = await Predecessor.FindAsync(path, _clock, log, cancellationToken);
-            _ = new HandoverServer(path, Listening, log).RunAsync(either.Token);
+            _ = new HandoverServer(path, Listening, _clock, log).RunAsync(either.Token);
         }
         _followingAgent = new ZdsClient(_settings.InPodSocket, Pods, _clock, _loggers.CreateLogger("ztunnel::inpod::workloadmanager")).RunAsync(either.Token);
         await _followingAgent;
@@ -202,6 +204,12 @@ public sealed class ZtunnelApp : IAsyncDisposable
     {
         foreach (var pod in Contexts())
             foreach (var connection in pod.Connections.Open) connection.CountBytes();
+    }
+
+    private long CarriedBytes()
+    {
+        CountBytes();
+        return _services.Metrics.CarriedBytes;
     }
 
     private async Task<IPodProxy> StartPodAsync(Pod pod)
@@ -249,7 +257,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
     private FetchSvid Fetcher(ZtunnelSettings settings)
     {
         if (settings.CaAddress is not { } address) return (id, _) => throw new SvidUnavailableException($"CA_ADDRESS is empty: there is nobody to ask for the certificate of {id}");
-        return new CaClient(Channel(address, settings.CaRootCa, settings.AltCaHostname, settings.CaHeaders), settings.SecretTtl).FetchAsync;
+        return new CaClient(Channel(address, settings.CaRootCa, settings.AltCaHostname, settings.CaHeaders), settings.SecretTtl, impersonates: settings.DedicatedWorkload is null).FetchAsync;
     }
 
     private RpcChannel Channel(Uri address, string roots, string? serverName, IReadOnlyList<KeyValuePair<string, string>> headers)

@@ -6,8 +6,10 @@ using Google.Protobuf.WellKnownTypes;
 
 namespace AmbientMesh.Ztunnel.Certificates;
 
-/// <summary>Asks the mesh's CA for certificates of this node's identities (L4 reference §6.1, §6.2). The key never leaves the process.</summary>
-public sealed class CaClient(RpcChannel channel, TimeSpan lifetime)
+/// <summary>Asks the mesh's CA for certificates (L4 reference §6.1, §6.2). The key never leaves the process.</summary>
+/// <param name="impersonates">Whether they are for the pods of this node and not for the asker itself, as whom a proxy for one workload asks: the CA lets nobody but the node proxy
+/// name another.</param>
+public sealed class CaClient(RpcChannel channel, TimeSpan lifetime, bool impersonates)
 {
     private static readonly TimeSpan Deadline = TimeSpan.FromSeconds(10);
 
@@ -20,8 +22,8 @@ public sealed class CaClient(RpcChannel channel, TimeSpan lifetime)
         {
             Csr = CsrBuilder.Build(identity, key),
             ValidityDuration = (long)lifetime.TotalSeconds,
-            Metadata = new Struct { Fields = { ["ImpersonatedIdentity"] = Value.ForString(identity.ToString()) } },
         };
+        if (impersonates) request.Metadata = new Struct { Fields = { ["ImpersonatedIdentity"] = Value.ForString(identity.ToString()) } };
         try
         {
             var response = await channel.UnaryAsync(MeshMethods.CreateCertificate, request, deadline: Deadline, cancellationToken: cancellationToken);

@@ -8,6 +8,8 @@ namespace AmbientMesh.Ztunnel.Certificates;
 /// <remarks>A list that cannot be read stops the start; later it leaves the last good one in force. A file that is missing or empty revokes nothing.</remarks>
 public sealed class RevocationWatch(string path, TimeProvider clock, ILogger log)
 {
+    private readonly FileWatch _watch = new(path, clock, log);   // before the first reading, so that nothing lies between the two
+
     /// <summary>The lists as they are now.</summary>
     /// <exception cref="IOException">The content is no revocation list; the message names the file.</exception>
     public RevocationList Read()
@@ -23,7 +25,7 @@ public sealed class RevocationWatch(string path, TimeProvider clock, ILogger log
     }
 
     /// <summary>Tells every change until cancelled.</summary>
-    public Task RunAsync(Func<RevocationList, Task> changed, CancellationToken cancellationToken) => new FileWatch(path, clock, log).RunAsync(() => ReloadAsync(changed), cancellationToken);
+    public Task RunAsync(Func<RevocationList, Task> changed, CancellationToken cancellationToken) => _watch.RunAsync(() => ReloadAsync(changed), cancellationToken);
 
     private async Task ReloadAsync(Func<RevocationList, Task> changed)
     {

@@ -13,8 +13,9 @@ public sealed class RootWatch(string path, SvidStore svids, TimeProvider clock, 
     /// <summary>Follows the file until cancelled.</summary>
     public Task RunAsync(CancellationToken cancellationToken)
     {
+        var watch = new FileWatch(path, clock, log);   // before the first reading, so that nothing lies between the two
         _known = Read();
-        return new FileWatch(path, clock, log).RunAsync(Look, cancellationToken);
+        return watch.RunAsync(Look, cancellationToken);
     }
 
     private Task Look()

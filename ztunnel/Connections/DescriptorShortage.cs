@@ -13,14 +13,20 @@ public sealed class DescriptorShortage(Readiness readiness, MetricRegistry metri
 
     private static readonly TimeSpan Between = TimeSpan.FromSeconds(1);
     private readonly Counter _met = metrics.Counter("ambientmesh_descriptor_shortages", "Times that an accept failed because no file descriptors were left.");
-    private int _watching;
+    private readonly Lock _gate = new();
+    private bool _isOn;
 
     /// <summary>An accept failed for want of descriptors.</summary>
     public void Met(IPEndPoint listener)
     {
         _met.Add();
-        if (Interlocked.Exchange(ref _watching, 1) == 1) return;
-        readiness.Wait(ReadinessTask);
+        // What is remembered here and what readiness says change together: a shortage that begins as another ends is one of its own.
+        lock (_gate)
+        {
+            if (_isOn) return;
+            _isOn = true;
+            readiness.Wait(ReadinessTask);
+        }
         log.Write(LogLevel.Error, "no file descriptors are left: new connections wait, open ones go on; raise the limit of open files (process_max_fds) or have fewer connections on this node",
             new KeyValuePair<string, object?>("address", listener));
         _ = WatchAsync();
@@ -29,8 +35,11 @@ public sealed class DescriptorShortage(Readiness readiness, MetricRegistry metri
     private async Task WatchAsync()
     {
         do await Task.Delay(Between, clock, CancellationToken.None); while (!IsOver());
-        Volatile.Write(ref _watching, 0);
-        readiness.Done(ReadinessTask);
+        lock (_gate)
+        {
+            _isOn = false;
+            readiness.Done(ReadinessTask);
+        }
         log.Write(LogLevel.Information, "file descriptors are free again");
     }
 

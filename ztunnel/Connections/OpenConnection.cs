@@ -94,8 +94,8 @@ public sealed class OpenConnection : IDisposable
         if (Volatile.Read(ref _relay) is not { } relay || _counters is not { } counters) return;
         lock (_closing)
         {
-            Count(relay.FirstToSecondBytes, ref _countedReceived, counters.Received);
-            Count(relay.SecondToFirstBytes, ref _countedSent, counters.Sent);
+            Count(relay.FirstToSecondBytes, ref _countedReceived, counters.Received, counters.Total);
+            Count(relay.SecondToFirstBytes, ref _countedSent, counters.Sent, counters.Total);
         }
     }
 
@@ -105,9 +105,10 @@ public sealed class OpenConnection : IDisposable
         _closing.Dispose();
     }
 
-    private static void Count(long total, ref long counted, Counter counter)
+    private static void Count(long total, ref long counted, Counter counter, ByteTotal all)
     {
         counter.Add(total - counted);
+        all.Add(total - counted);
         counted = total;
     }
 }

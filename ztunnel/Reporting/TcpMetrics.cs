@@ -29,6 +29,7 @@ public sealed class TcpMetrics
     private readonly CounterFamily _revoked;
     private readonly CounterFamily _untracked;
     private readonly CounterFamily _refused;
+    private readonly ByteTotal _carried = new();
     private readonly Gauge _outboundSockets;
     private readonly Gauge _inboundSockets;
 
@@ -48,6 +49,9 @@ public sealed class TcpMetrics
         _inboundSockets = sockets.With("destination");
     }
 
+    /// <summary>Bytes counted so far, both ways.</summary>
+    public long CarriedBytes => _carried.Bytes;
+
     /// <summary>Open sockets of one direction; raised at accept, lowered at close.</summary>
     public Gauge Sockets(Direction direction) => direction == Direction.Outbound ? _outboundSockets : _inboundSockets;
 
@@ -65,7 +69,7 @@ public sealed class TcpMetrics
     {
         var labels = LabelsOf(connection, "-");
         _opened.With(labels).Add();
-        return new ByteCounters(_received.With(labels), _sent.With(labels)) { Labels = labels };
+        return new ByteCounters(_received.With(labels), _sent.With(labels)) { Labels = labels, Total = _carried };
     }
 
     /// <summary>Counts the end; <paramref name="reason"/> null means both sides finished. The reason itself is counted by <see cref="Refused"/>.</summary>
@@ -126,4 +130,17 @@ public sealed record ByteCounters(Counter Received, Counter Sent)
 {
     /// <summary>The connection's label values, for counting its end.</summary>
     internal string[] Labels { get; init; } = [];
+
+    /// <summary>Where all connections are counted together.</summary>
+    internal ByteTotal Total { get; init; } = new();
+}
+
+/// <summary>A number of bytes that only grows. Thread-safe.</summary>
+internal sealed class ByteTotal
+{
+    private long _bytes;
+
+    public long Bytes => Interlocked.Read(ref _bytes);
+
+    public void Add(long bytes) => Interlocked.Add(ref _bytes, bytes);
 }
