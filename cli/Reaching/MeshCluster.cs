@@ -38,7 +38,7 @@ public sealed class MeshCluster : IDisposable
     /// <exception cref="KubernetesConfigurationException">The kubeconfig is missing or unusable.</exception>
     public static MeshCluster Open(ClusterChoice choice, Surroundings surroundings)
     {
-        var connection = KubernetesConnection.Find(choice.Kubeconfig, surroundings.Environment, surroundings.Clock, choice.Context);
+        var connection = KubernetesConnection.Find(choice.Kubeconfig, surroundings.Environment, surroundings.Clock, choice.Context, runsPlugins: true);
         var client = new KubernetesClient(connection, new KubernetesClientOptions { Name = "meshctl", RequestTimeout = TimeSpan.FromSeconds(15), Clock = surroundings.Clock });
         return new MeshCluster(client, choice, surroundings.Clock);
     }

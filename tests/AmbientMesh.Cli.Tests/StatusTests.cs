@@ -137,6 +137,28 @@ public sealed class StatusTests
     }
 
     [Fact]
+    public async Task Credentials_may_come_from_the_program_that_the_kubeconfig_names()
+    {
+        await using var mesh = await FakeMesh.StartAsync();
+        using var nobody = await mesh.ClientOfNobodyAsync();
+        var folder = Directory.CreateTempSubdirectory("plugin-").FullName;
+        var credential = $$"""{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"{{nobody.Connection.Token!.Current()}}"} }""";
+        await File.WriteAllTextAsync(Path.Combine(folder, "login"), $"#!/bin/sh\necho '{credential}'\n", Patience.Token);
+        File.SetUnixFileMode(Path.Combine(folder, "login"), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var authorities = Convert.ToBase64String(System.Text.Encoding.ASCII.GetBytes(mesh.Client.Connection.Authorities!.ExportCertificatePems()));
+        await File.WriteAllTextAsync(Path.Combine(folder, "config"), $$"""
+            current-context: x
+            clusters: [{name: c, cluster: {server: "{{mesh.Client.Connection.Server}}", certificate-authority-data: {{authorities}} } }]
+            contexts: [{name: x, context: {cluster: c, user: u} }]
+            users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: ./login, interactiveMode: Never} } }]
+            """, Patience.Token);
+        var (code, _, error) = await mesh.RunAsync("status", "--kubeconfig", Path.Combine(folder, "config"));
+        Assert.Equal(ExitCodes.Failed, code);
+        Assert.Contains("system:serviceaccount:poor:nobody", error, StringComparison.Ordinal);   // who may do nothing, but is known
+        Directory.Delete(folder, recursive: true);
+    }
+
+    [Fact]
     public async Task Help_has_examples_and_a_wrong_option_is_a_usage_error()
     {
         await using var mesh = await FakeMesh.StartAsync();

@@ -1,11 +1,12 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using System.Text.Json.Nodes;
 using YamlDotNet.RepresentationModel;
 
 namespace AmbientMesh.Kubernetes;
 
 /// <summary>Kubeconfig files, merged as kubectl merges them: the first file to set a value or a name wins.</summary>
-/// <remarks>Understands tokens, token files, client certificates and embedded data. Exec plugins, auth providers and passwords are refused by name.</remarks>
+/// <remarks>Understands tokens, token files, client certificates, embedded data and, where the caller allows it, credential plugins. Auth providers and passwords are refused by name.</remarks>
 public sealed class Kubeconfig
 {
     private readonly Dictionary<string, Entry> _clusters = [];
@@ -32,8 +33,10 @@ public sealed class Kubeconfig
     }
 
     /// <summary>The connection of <paramref name="context"/>, or of the current context.</summary>
-    /// <exception cref="KubernetesConfigurationException">A name leads nowhere, a file is missing, or a means of authentication is not supported.</exception>
-    public KubernetesConnection Connect(TimeProvider clock, string? context = null)
+    /// <param name="pluginEnvironment">Allows to run the program that a user entry names (<c>exec</c>), and reads environment variables for it; null: such an entry is refused.
+    /// Only for files that the person at the keyboard chose: the program may be any.</param>
+    /// <exception cref="KubernetesConfigurationException">A name leads nowhere, a file is missing, a program fails, or a means of authentication is not supported.</exception>
+    public KubernetesConnection Connect(TimeProvider clock, string? context = null, Func<string, string?>? pluginEnvironment = null)
     {
         var name = context ?? CurrentContext ?? throw Problem("has no current-context");
         var chosen = Named(_contexts, "context", name);
@@ -42,14 +45,16 @@ public sealed class Kubeconfig
         var server = cluster.Text("server");
         if (!Uri.TryCreate(server, UriKind.Absolute, out var uri) || uri.Scheme is not ("https" or "http"))
             throw Problem($"cluster of context '{name}' has the server '{server}', which is not an http or https address");
+        var plugin = user is not null && pluginEnvironment is not null && user.Has("exec") ? new CredentialPlugin(PluginCall(user, cluster, pluginEnvironment), clock) : null;
+        var credential = plugin?.Current();
         return new KubernetesConnection
         {
             Server = uri,
             Authorities = cluster.Bytes("certificate-authority") is { } pem ? Authorities(pem, cluster) : null,
             TlsServerName = cluster.Text("tls-server-name"),
             SkipServerVerification = cluster.Text("insecure-skip-tls-verify") == "true",
-            ClientCertificate = user is null ? null : ClientCertificate(user),
-            Token = user is null ? null : Token(user, clock),
+            ClientCertificate = credential is not null ? credential.Certificate : user is null ? null : ClientCertificate(user),
+            Token = credential is not null ? credential.Token is null ? null : BearerToken.FromPlugin(plugin!) : user is null ? null : Token(user, clock),
             Namespace = chosen.Text("namespace") is { Length: > 0 } ns ? ns : "default",
         };
     }
@@ -121,6 +126,28 @@ public sealed class Kubeconfig
         }
     }
 
+    private static CredentialPluginCall PluginCall(Entry user, Entry cluster, Func<string, string?> environment)
+    {
+        var exec = user.Inner("exec") ?? throw user.Problem("has an exec that is no mapping");
+        var version = exec.Text("apiVersion");
+        if (!CredentialPlugin.Understands(version)) throw user.Problem($"has an exec of {version ?? "no apiVersion"}; client.authentication.k8s.io/v1 and v1beta1 are understood");
+        if (exec.Text("interactiveMode") == "Always") throw user.Problem("has an exec whose interactiveMode is Always: the program would have to be spoken to. Log in with it first, or use another context");
+        var command = exec.Text("command") is { Length: > 0 } named ? named : throw user.Problem("has an exec without a command");
+        return new CredentialPluginCall(
+            version!, command.Contains('/', StringComparison.Ordinal) ? user.Resolve(command) : command, exec.Texts("args"),
+            exec.Maps("env").Where(e => e.Text("name") is { Length: > 0 }).GroupBy(e => e.Text("name")!).ToDictionary(e => e.Key, e => e.Last().Text("value") ?? ""),
+            exec.Text("installHint"), exec.Text("provideClusterInfo") == "true" ? ClusterInfo(cluster) : null, environment, $"the kubeconfig {user.File}, {user.What}");
+    }
+
+    private static JsonObject ClusterInfo(Entry cluster)
+    {
+        var info = new JsonObject { ["server"] = cluster.Text("server") };
+        if (cluster.Bytes("certificate-authority") is { } authorities) info["certificate-authority-data"] = Convert.ToBase64String(authorities);
+        if (cluster.Text("tls-server-name") is { } name) info["tls-server-name"] = name;
+        if (cluster.Text("insecure-skip-tls-verify") == "true") info["insecure-skip-tls-verify"] = true;
+        return info;
+    }
+
     private static BearerToken? Token(Entry user, TimeProvider clock)
     {
         foreach (var unsupported in (string[])["exec", "auth-provider", "username"])
@@ -135,6 +162,10 @@ public sealed class Kubeconfig
         public static string? TextOf(YamlMappingNode map, string key) => map.Children.TryGetValue(key, out var node) ? (node as YamlScalarNode)?.Value : null;
 
         public string? Text(string key) => TextOf(Values, key);
+        public Entry? Inner(string key) => Values.Children.TryGetValue(key, out var node) && node is YamlMappingNode map ? this with { Values = map } : null;
+        public IReadOnlyList<string> Texts(string key) => [.. Items(key).OfType<YamlScalarNode>().Select(item => item.Value ?? "")];
+        public IEnumerable<Entry> Maps(string key) => Items(key).OfType<YamlMappingNode>().Select(item => this with { Values = item });
+        private IEnumerable<YamlNode> Items(string key) => Values.Children.TryGetValue(key, out var node) && node is YamlSequenceNode list ? list.Children : [];
         public bool Has(string key) => Values.Children.ContainsKey(key);
         public string Resolve(string path) => Path.GetFullPath(path, Path.GetDirectoryName(Path.GetFullPath(File))!);
         public KubernetesConfigurationException Problem(string what) => new($"In the kubeconfig {File}, {What} {what}.");

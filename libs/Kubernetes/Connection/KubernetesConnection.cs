@@ -23,13 +23,15 @@ public sealed record KubernetesConnection
     /// <param name="path">A kubeconfig named by the user; null when none was.</param>
     /// <param name="environment">Reads an environment variable; null when unset.</param>
     /// <param name="context">A context of the kubeconfig; naming one rules the pod's own connection out. Null: the current one.</param>
+    /// <param name="runsPlugins">Whether a program that the kubeconfig names is run for credentials; otherwise such a kubeconfig is refused.</param>
     /// <exception cref="KubernetesConfigurationException">What was chosen is missing or unusable.</exception>
-    public static KubernetesConnection Find(string? path, Func<string, string?> environment, TimeProvider clock, string? context = null)
+    public static KubernetesConnection Find(string? path, Func<string, string?> environment, TimeProvider clock, string? context = null, bool runsPlugins = false)
     {
-        if (!string.IsNullOrEmpty(path)) return Kubeconfig.Load([path]).Connect(clock, context);
-        if (environment("KUBECONFIG") is { Length: > 0 } list) return Kubeconfig.Load(list.Split(':', StringSplitOptions.RemoveEmptyEntries)).Connect(clock, context);
+        var plugins = runsPlugins ? environment : null;
+        if (!string.IsNullOrEmpty(path)) return Kubeconfig.Load([path]).Connect(clock, context, plugins);
+        if (environment("KUBECONFIG") is { Length: > 0 } list) return Kubeconfig.Load(list.Split(':', StringSplitOptions.RemoveEmptyEntries)).Connect(clock, context, plugins);
         if (context is null && InCluster.IsPresent(environment)) return InCluster.Load(environment, InCluster.DefaultFolder, clock);
-        return Kubeconfig.Load([Path.Combine(environment("HOME") ?? "/root", ".kube", "config")]).Connect(clock, context);
+        return Kubeconfig.Load([Path.Combine(environment("HOME") ?? "/root", ".kube", "config")]).Connect(clock, context, plugins);
     }
 
     /// <summary>The HTTP handler for this connection: HTTP/2 where the server offers it, dead peers noticed by ping within 45 s.</summary>
