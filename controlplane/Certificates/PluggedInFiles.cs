@@ -3,7 +3,7 @@ using AmbientMesh.Identity;
 namespace AmbientMesh.ControlPlane.Certificates;
 
 /// <summary>The files of a plugged-in CA as they were read: Istio's own names, or those of a TLS Secret (reference 6.6). Equal when their texts are.</summary>
-internal sealed record PluggedInFiles(string Folder, string Certificate, string Key, string Chain, string Root, string Revoked)
+internal sealed record PluggedInFiles(string Folder, string Certificate, string Key, string Chain, string Root)
 {
     /// <summary>Reads what is in <paramref name="folder"/>.</summary>
     /// <returns>Null when there is no CA in it at all.</returns>
@@ -13,9 +13,9 @@ internal sealed record PluggedInFiles(string Folder, string Certificate, string 
         string? Text(string name) => Path.Combine(folder, name) is var path && File.Exists(path) ? File.ReadAllText(path) : null;
         string Needed(string name, string because) => Text(name) ?? throw new FormatException($"{folder} has {because}, but no {name}");
         if (Text("ca-cert.pem") is { } certificate)
-            return new PluggedInFiles(folder, certificate, Needed("ca-key.pem", "ca-cert.pem"), Text("cert-chain.pem") ?? "", Needed("root-cert.pem", "ca-cert.pem"), Text("ca-crl.pem") ?? "");
+            return new PluggedInFiles(folder, certificate, Needed("ca-key.pem", "ca-cert.pem"), Text("cert-chain.pem") ?? "", Needed("root-cert.pem", "ca-cert.pem"));
         // A TLS Secret carries the chain behind the certificate.
-        if (Text("tls.crt") is { } tls) return new PluggedInFiles(folder, tls, Needed("tls.key", "tls.crt"), tls, Needed("ca.crt", "tls.crt"), Text("ca-crl.pem") ?? "");
+        if (Text("tls.crt") is { } tls) return new PluggedInFiles(folder, tls, Needed("tls.key", "tls.crt"), tls, Needed("ca.crt", "tls.crt"));
         if (Text("ca-key.pem") is not null) throw new FormatException($"{folder} has ca-key.pem, but no ca-cert.pem");
         return null;
     }
@@ -31,20 +31,6 @@ internal sealed record PluggedInFiles(string Folder, string Certificate, string 
         catch (FormatException e)
         {
             throw new FormatException($"the plugged-in CA in {Folder} cannot be used: {e.Message}", e);
-        }
-    }
-
-    /// <summary>Checks that <c>ca-crl.pem</c>, where there is one, can be read by who must obey it.</summary>
-    /// <exception cref="FormatException">It cannot; the message names the file.</exception>
-    public void CheckRevocations()
-    {
-        try
-        {
-            RevocationList.Parse(System.Text.Encoding.UTF8.GetBytes(Revoked));
-        }
-        catch (FormatException e)
-        {
-            throw new FormatException($"{System.IO.Path.Combine(Folder, "ca-crl.pem")} cannot be used: {e.Message}", e);
         }
     }
 

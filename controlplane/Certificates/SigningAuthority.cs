@@ -32,6 +32,8 @@ public sealed class SigningAuthority
     private StoredMaterial? _stored;
     private volatile CertificateAuthority _current;
     private volatile string _revoked = "";
+    private string? _problemOfFiles;
+    private string? _problemOfRevocations;
     private volatile TaskCompletionSource _changed = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private SigningAuthority(CertificateAuthority current, SigningAuthorityOptions options, KubernetesClient client, TimeProvider clock, ILogger log)
@@ -66,8 +68,9 @@ public sealed class SigningAuthority
         {
             var pluggedIn = files.Load(clock, options.Policy);
             log.LogInformation("the CA is plugged in from {Folder}: {Subject}, until {NotAfter:u}", options.PluggedInFolder, pluggedIn.Certificate.Subject, pluggedIn.Certificate.NotAfter.ToUniversalTime());
-            files.CheckRevocations();
-            return new SigningAuthority(pluggedIn, options, client, clock, log) { _files = files, _revoked = files.Revoked };
+            var authority = new SigningAuthority(pluggedIn, options, client, clock, log) { _files = files };
+            authority.TakeOverRevocations(PluggedInRevocations.Read(options.PluggedInFolder) ?? "");
+            return authority;
         }
         var (material, stored) = await StoredAuthority.LoadOrCreateAsync(options, client, clock, log, cancellationToken);
         return new SigningAuthority(stored, options, client, clock, log) { _stored = material };
@@ -119,21 +122,43 @@ public sealed class SigningAuthority
     /// the step before issued.</remarks>
     internal void Reload()
     {
-        try
+        // The CA first: new lists may be those of a new intermediate.
+        Attempt(ref _problemOfFiles, "CA", () =>
         {
             var files = PluggedInFiles.Read(_options.PluggedInFolder);
-            if (files is null || files == _files) return;
-            var next = files.Load(_clock, _options.Policy);
-            files.CheckRevocations();
-            if (!TryExchange(next, _options.PluggedInFolder)) return;
+            if (files is null || files == _files || !TryExchange(files.Load(_clock, _options.Policy), _options.PluggedInFolder)) return;
             _files = files;
-            _revoked = files.Revoked;
             TellChange();
+        });
+        Attempt(ref _problemOfRevocations, "revocation lists", () =>
+        {
+            if (PluggedInRevocations.Read(_options.PluggedInFolder) is not { } text || text == _revoked) return;
+            TakeOverRevocations(text);
+            TellChange();
+        });
+    }
+
+    // The same problem is told once, not at every look.
+    private void Attempt(ref string? told, string what, Action takeOver)
+    {
+        try
+        {
+            takeOver();
+            told = null;
         }
         catch (Exception e) when (e is FormatException or IOException or UnauthorizedAccessException)
         {
-            _log.LogError("the plugged-in CA in {Folder} cannot be used, the CA in force stays: {Problem}", _options.PluggedInFolder, e.Message);
+            if (told != e.Message) _log.LogError("the plugged-in {What} in {Folder} cannot be used, what is in force stays: {Problem}", what, _options.PluggedInFolder, e.Message);
+            told = e.Message;
         }
+    }
+
+    /// <exception cref="FormatException">They are no lists that can be obeyed.</exception>
+    private void TakeOverRevocations(string text)
+    {
+        if (PluggedInRevocations.Check(text, _options.PluggedInFolder, _current) is { Count: > 0 } unknown)
+            _log.LogWarning("the signatures of revocation lists in {Folder} could not be checked here, since their issuers are not among the CA's certificates: {Issuers}", _options.PluggedInFolder, string.Join("; ", unknown));
+        _revoked = text;
     }
 
     /// <summary>Puts a CA in force if its roots are a step from those in force.</summary>

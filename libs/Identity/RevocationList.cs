@@ -49,6 +49,19 @@ public sealed class RevocationList
     /// <summary>Whether any of these is revoked, by name and number alone: for a connection whose path was proven before this list came.</summary>
     public bool Revokes(IEnumerable<CertificateSerial> path) => _lists.Count > 0 && path.Any(certificate => _lists.Any(list => list.Issuer == certificate.Issuer && list.Serials.Contains(certificate.Serial)));
 
+    /// <summary>For who publishes lists: the names of issuers whose list none of <paramref name="known"/> of that name and key has signed, and of issuers that are not among them.</summary>
+    public (IReadOnlyList<string> Wrong, IReadOnlyList<string> Unknown) Issuers(IReadOnlyList<X509Certificate2> known)
+    {
+        List<string> wrong = [], unknown = [];
+        foreach (var list in _lists)
+        {
+            var candidates = known.Where(issuer => Named(issuer, list.Issuer) && list.MayBeOf(issuer)).ToList();
+            if (candidates.Exists(list.IsSignedBy)) continue;
+            (candidates.Count > 0 ? wrong : unknown).Add(new X500DistinguishedName(Convert.FromHexString(list.Issuer)).Name);
+        }
+        return (wrong, unknown);
+    }
+
     /// <summary>Why <paramref name="certificate"/>, signed by <paramref name="issuer"/>, must not be accepted; null when nothing is known against it.</summary>
     /// <param name="namesakes">Trusted roots that share a name: a list of one of them says nothing about what another signed.</param>
     internal string? Problem(X509Certificate2 certificate, X509Certificate2 issuer, IReadOnlyList<X509Certificate2> namesakes)

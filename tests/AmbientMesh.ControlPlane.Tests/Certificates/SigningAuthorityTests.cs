@@ -1,3 +1,4 @@
+using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json.Nodes;
 using AmbientMesh.ControlPlane.Certificates;
@@ -204,6 +205,62 @@ public sealed class SigningAuthorityTests
         authority.Reload();
         Assert.Equal(list, authority.Revoked);
         Assert.Contains(log.Lines, l => l.Contains("ca-crl.pem"));
+        authority.Reload();
+        Assert.Single(log.Lines, l => l.Contains("ca-crl.pem"));
+    }
+
+    [Fact]
+    public async Task A_revocation_is_not_held_back_by_what_is_wrong_with_the_rest_of_the_CA()
+    {
+        using var folder = new PluggedInFolder(_clock);
+        await using var api = await MemoryApi.StartAsync();
+        using var client = api.Client(_clock);
+        var log = new CapturedLog();
+        var authority = await LoadAsync(client, folder.Path, log);
+        folder.Write("ca-key.pem", "garbage");
+        var list = folder.Revoke(_clock, [1, 2, 3]);
+        var changed = authority.Changed;
+        authority.Reload();
+        Assert.Equal(list, authority.Revoked);
+        Assert.True(changed.IsCompleted);
+        authority.Reload();
+        Assert.Single(log.Lines, l => l.Contains("cannot be used"));
+        foreach (var name in (string[])["ca-cert.pem", "ca-crl.pem"]) folder.Delete(name);   // nothing mounted says nothing
+        authority.Reload();
+        Assert.Equal(list, authority.Revoked);
+    }
+
+    [Fact]
+    public async Task A_revocation_list_that_its_issuer_did_not_sign_is_published_to_nobody()
+    {
+        using var folder = new PluggedInFolder(_clock);
+        await using var api = await MemoryApi.StartAsync();
+        using var client = api.Client(_clock);
+        var log = new CapturedLog();
+        var authority = await LoadAsync(client, folder.Path, log);
+        var list = folder.Revoke(_clock, [1, 2, 3]);
+        authority.Reload();
+        var forged = Tampered(folder.Revoke(_clock, [4]));
+        folder.Write("ca-crl.pem", list + "\n" + forged);
+        authority.Reload();
+        Assert.Equal(list, authority.Revoked);
+        Assert.Contains("the list of O=Root is not signed by it", string.Join("\n", log.Lines));
+        Assert.Contains("O=Root", (await Assert.ThrowsAsync<FormatException>(() => LoadAsync(client, folder.Path))).Message);
+
+        using var other = new PluggedInFolder(_clock);   // of the same name and another key
+        var foreign = other.Revoke(_clock, [5]);
+        folder.Write("ca-crl.pem", list + "\n" + foreign);
+        authority.Reload();
+        Assert.Equal(list + "\n" + foreign, authority.Revoked);
+        Assert.Contains(log.Lines, l => l.Contains("could not be checked here"));
+    }
+
+    // The signature is the last part of a list.
+    private static string Tampered(string pem)
+    {
+        var der = Convert.FromBase64String(pem[PemEncoding.Find(pem).Base64Data]);
+        der[^1] ^= 1;
+        return PemEncoding.WriteString("X509 CRL", der);
     }
 
     [Fact]
