@@ -89,6 +89,11 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
         };
         var statusReports = new StatusReports(mesh);
         _ = new PolicyReports(mesh.Policies, metrics, logs.CreateLogger("AmbientMesh.ControlPlane.Policy"));
+        mesh.Entries.Visibility.Subscribe(changes =>
+        {
+            foreach (var problem in changes.SelectMany(change => change.New?.Problems ?? []))
+                log.LogWarning("the mesh configuration's serviceEntryVisibility cannot be read in full, what is doubtful is hidden: {Problem}", problem);
+        });
         var watch = new ClusterWatch(client, settings.SystemNamespace, logs);
         var pods = new PodsOnNodes(watch.Pods);
         var feed = new MeshFeed(watch, mesh, loop, metrics, () =>

@@ -44,6 +44,8 @@ public sealed class EntryCollections
 
     /// <summary>The mesh configuration's ConfigMap, and no other.</summary>
     public SourceCollection<ObjectKey, ConfigMap> Configuration { get; }
+    /// <summary>What the configuration says about who may find ServiceEntries; empty when it says nothing.</summary>
+    public Collection<ObjectKey, EntryVisibilityRules> Visibility => _visibility;
     public SourceCollection<ObjectKey, ServiceEntry> ServiceEntries { get; }
     public SourceCollection<ObjectKey, WorkloadEntry> WorkloadEntries { get; }
 

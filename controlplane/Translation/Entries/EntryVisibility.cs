@@ -18,6 +18,9 @@ public enum EntryVisibility
 /// <param name="Policies">In order.</param>
 public sealed record EntryVisibilityRules(EntryVisibility Default, IReadOnlyList<EntryVisibilityPolicy> Policies)
 {
+    /// <summary>What of the configuration is not as it should be, for its author; empty when all is.</summary>
+    public IReadOnlyList<string> Problems { get; init; } = [];
+
     /// <param name="labels">Of the ServiceEntry's namespace.</param>
     public EntryVisibility Of(IReadOnlyDictionary<string, string> labels)
     {
