@@ -217,6 +217,7 @@ public sealed class ControlPlaneProcess : IAsyncDisposable
             SystemNamespace = settings.SystemNamespace,
             RootNamespace = configuration.RootNamespace ?? settings.SystemNamespace,
             SendsDryRunPolicies = settings.SendsDryRunPolicies,
+            IgnoresUnjudgedDenials = settings.IgnoresUnjudgedDenials,
             AllowsFromWaypoints = settings.AllowsFromWaypoints,
         };
     }

@@ -47,6 +47,9 @@ public sealed record ControlPlaneSettings
     /// <summary>AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY: send policies annotated as dry run, for ztunnel to judge and log.</summary>
     public bool SendsDryRunPolicies { get; init; }
 
+    /// <summary>AMBIENT_IGNORE_UNJUDGED_DENY: a DENY rule with nothing in it that ztunnel can judge never fires, as in Istio; otherwise it denies every connection.</summary>
+    public bool IgnoresUnjudgedDenials { get; init; }
+
     /// <summary>PILOT_AUTO_ALLOW_WAYPOINT_POLICY: give workloads behind a waypoint a policy that allows the waypoint's identity; whoever else may come then needs an ALLOW policy of its own.</summary>
     public bool AllowsFromWaypoints { get; init; }
 

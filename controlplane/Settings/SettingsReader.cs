@@ -49,6 +49,7 @@ internal sealed class SettingsReader
         CheckDiscoveryIdentity = Boolean("PILOT_ENABLE_XDS_IDENTITY_CHECK", _default.CheckDiscoveryIdentity),
         ServesAmbient = Boolean("PILOT_ENABLE_AMBIENT", _default.ServesAmbient),
         SendsDryRunPolicies = Boolean("AMBIENT_ENABLE_DRY_RUN_AUTHORIZATION_POLICY", _default.SendsDryRunPolicies),
+        IgnoresUnjudgedDenials = Boolean("AMBIENT_IGNORE_UNJUDGED_DENY", _default.IgnoresUnjudgedDenials),
         AllowsFromWaypoints = Boolean("PILOT_AUTO_ALLOW_WAYPOINT_POLICY", _default.AllowsFromWaypoints),
         WritesStatus = Boolean("AMBIENT_ENABLE_STATUS", _default.WritesStatus),
         UntaintsNodes = Boolean("PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS", _default.UntaintsNodes),

@@ -23,6 +23,9 @@ public sealed record MeshScope
     /// <summary>Ztunnels are sent policies marked as dry run.</summary>
     public bool SendsDryRunPolicies { get; init; }
 
+    /// <summary>DENY rules with attributes of requests deny only what ztunnels can judge, and nothing where that is nothing; otherwise they deny all they could be about.</summary>
+    public bool IgnoresUnjudgedDenials { get; init; }
+
     /// <summary>Workloads behind a waypoint allow its identity, and so no other's unless an ALLOW policy says so.</summary>
     public bool AllowsFromWaypoints { get; init; }
 

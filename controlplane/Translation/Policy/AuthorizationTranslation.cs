@@ -46,7 +46,7 @@ internal static class AuthorizationTranslation
         Rule? Translated(int at, JsonObject rule)
         {
             List<string> own = [];
-            var translated = RuleTranslation.Translate(action, key.Namespace, rule, own);
+            var translated = RuleTranslation.Translate(action, key.Namespace, rule, own, scope.IgnoresUnjudgedDenials);
             if (own.Count > 0) notes.Add($"rules[{at}]: {string.Join(" ", own)}");
             return translated;
         }

@@ -6,7 +6,8 @@ namespace AmbientMesh.ControlPlane.Translation.Policy;
 /// <summary>One rule of an AuthorizationPolicy as ztunnel can judge it (reference 5.4). Pure.</summary>
 /// <remarks>
 /// Where a rule asks for more than ztunnel sees, the result is never weaker than what was written: an ALLOW rule is left out whole; of a DENY rule the unjudgeable
-/// parts are dropped, which denies more. A DENY rule of which nothing is left never fires, since it would deny everything (a waypoint has to enforce it).
+/// parts are dropped, which denies more, and a DENY rule of which nothing is left denies everything. Istio lets such a rule never fire, and a rule one of whose
+/// alternatives is unjudgeable deny the others alone: <see cref="MeshScope.IgnoresUnjudgedDenials"/>.
 /// A value that cannot be read is no reason to allow either: the part of the DENY rule it stands in is taken to hold.
 /// </remarks>
 internal sealed class RuleTranslation
@@ -28,12 +29,13 @@ internal sealed class RuleTranslation
     /// <param name="policyNamespace">Where service accounts without a namespace are.</param>
     /// <param name="rule">One entry of <c>spec.rules</c>.</param>
     /// <param name="notes">Told what is not as written.</param>
+    /// <param name="ignoresUnjudgedDenials">A DENY rule denies only what can be judged, if anything.</param>
     /// <returns>Null when the rule is left out.</returns>
-    public static Rule? Translate(Protocol.Security.Action action, string policyNamespace, JsonObject rule, ICollection<string> notes)
+    public static Rule? Translate(Protocol.Security.Action action, string policyNamespace, JsonObject rule, ICollection<string> notes, bool ignoresUnjudgedDenials = false)
     {
         var translation = new RuleTranslation(policyNamespace);
         var clauses = translation.Read(rule);
-        var result = action == Protocol.Security.Action.Allow ? translation.Allowing(clauses) : Denying(clauses);
+        var result = action == Protocol.Security.Action.Allow ? translation.Allowing(clauses) : Denying(clauses, ignoresUnjudgedDenials);
         translation.Tell(action, result, notes);
         return result;
     }
@@ -112,11 +114,11 @@ internal sealed class RuleTranslation
 
     private Rule? Allowing(List<List<Alternative>> clauses) => _unjudged.Count + _unusable.Count > 0 ? null : Of(clauses);
 
-    private static Rule? Denying(List<List<Alternative>> clauses)
+    private static Rule? Denying(List<List<Alternative>> clauses, bool ignoresUnjudged)
     {
-        // A clause one of whose alternatives came to nothing no longer says whom the rule spares; those that do remain.
+        // A clause one of whose alternatives came to nothing no longer says whom the rule spares; those that do remain. Where none does, nobody is known to be spared.
         var restricting = clauses.Where(c => !c.Exists(a => a.IsEmpty)).ToList();
-        if (restricting.Count > 0 || clauses.Count == 0) return Of(restricting);
+        if (restricting.Count > 0 || clauses.Count == 0 || !ignoresUnjudged) return Of(restricting);
         var judged = clauses.Where(c => !c.Exists(a => a.Holds)).Select(c => c.Where(a => !a.IsEmpty).ToList()).ToList();
         return judged.Exists(c => c.Count == 0) ? null : Of(judged);
     }
@@ -132,6 +134,7 @@ internal sealed class RuleTranslation
         {
             (Protocol.Security.Action.Allow, _) => "ALLOW rules with such values are left out, so less is allowed than written.",
             (_, null) => "A DENY rule with nothing else in it never fires.",
+            (_, { Clauses.Count: 0 }) => "A DENY rule that spares nobody for certain without them denies every connection; attach the policy to a waypoint with targetRefs.",
             _ => "DENY rules are enforced without such values, so more is denied than written.",
         });
     }

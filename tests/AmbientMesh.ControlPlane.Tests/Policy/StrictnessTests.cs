@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Translation;
 using FsCheck;
 using FsCheck.Fluent;
 
@@ -60,9 +61,9 @@ public class StrictnessTests
         from port in Gen.Elements<int?>(null, 80, 443)
         select new Grant(ns, app, denies, port);
 
-    private static PolicyWorld WorldOf(IList<Peer> peers, IList<Grant> grants)
+    private static PolicyWorld WorldOf(IList<Peer> peers, IList<Grant> grants, MeshScope? scope = null)
     {
-        var world = new PolicyWorld().With(Namespaces.SelectMany((ns, n) => new[] { "a", "b" }.Select((app, a) => new JsonObject
+        var world = new PolicyWorld(scope).With(Namespaces.SelectMany((ns, n) => new[] { "a", "b" }.Select((app, a) => new JsonObject
         {
             ["kind"] = "Pod",
             ["metadata"] = new JsonObject { ["namespace"] = ns, ["name"] = app, ["labels"] = new JsonObject { ["app"] = app } },
@@ -147,9 +148,9 @@ public class StrictnessTests
             },
         };
 
-    private static PolicyWorld WorldOf(IEnumerable<JsonObject> policies)
+    private static PolicyWorld WorldOf(IEnumerable<JsonObject> policies, MeshScope? scope = null)
     {
-        var world = WorldOf([], []);
+        var world = WorldOf([], [], scope);
         foreach (var policy in policies) world.With(policy.DeepClone().AsObject());
         return world;
     }
@@ -178,21 +179,85 @@ public class StrictnessTests
         }).Check(Config.QuickThrowOnFailure.WithMaxTest(60).WithEndSize(6));
     }
 
+    private static readonly JsonObject OfRequests = new()
+    {
+        ["kind"] = "AuthorizationPolicy",
+        ["metadata"] = new JsonObject { ["namespace"] = "one", ["name"] = "http" },
+        ["spec"] = new JsonObject
+        {
+            ["selector"] = new JsonObject { ["matchLabels"] = new JsonObject { ["app"] = "a" } },
+            ["action"] = "DENY",
+            ["rules"] = new JsonArray(Rule(null, null, "GET"), Rule("*/sa/y", null, "GET")),
+        },
+    };
+
     [Fact]
     [Scenario("T-32")]
-    public void A_denial_of_requests_alone_never_fires_and_says_so()
+    public void A_denial_of_requests_alone_denies_every_connection_and_says_so()
     {
-        var world = WorldOf([new JsonObject
-        {
-            ["kind"] = "AuthorizationPolicy",
-            ["metadata"] = new JsonObject { ["namespace"] = "one", ["name"] = "http" },
-            ["spec"] = new JsonObject { ["action"] = "DENY", ["rules"] = new JsonArray(Rule(null, null, "GET"), Rule("*/sa/y", null, "GET")) },
-        }]);
-        Assert.True(world.Allows("one", "a", Peer1));
+        var world = WorldOf([OfRequests]);
+        Assert.False(world.Allows("one", "a", Peer1));
         Assert.False(world.Allows("one", "a", "spiffe://cluster.local/ns/two/sa/y"));
+        Assert.True(world.Allows("one", "b", Peer1));   // whom it is not about
         var verdict = world.VerdictOn("one", "http");
         Assert.Equal((true, "UnsupportedValue"), (verdict.IsAccepted, verdict.Reason));
-        Assert.Contains("rules[0]: ztunnel cannot judge methods; a waypoint is needed for that. A DENY rule with nothing else in it never fires.", verdict.Message, StringComparison.Ordinal);
+        Assert.Contains("rules[0]: ztunnel cannot judge methods; a waypoint is needed for that. A DENY rule that spares nobody for certain without them denies every connection", verdict.Message, StringComparison.Ordinal);
         Assert.Contains("rules[1]: ztunnel cannot judge methods", verdict.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Scenario("T-32")]
+    public void As_in_Istio_it_never_fires_where_that_is_asked_for_and_says_so()
+    {
+        var world = WorldOf([OfRequests], new MeshScope { IgnoresUnjudgedDenials = true });
+        Assert.True(world.Allows("one", "a", Peer1));
+        Assert.False(world.Allows("one", "a", "spiffe://cluster.local/ns/two/sa/y"));
+        Assert.Contains("A DENY rule with nothing else in it never fires.", world.VerdictOn("one", "http").Message, StringComparison.Ordinal);
+    }
+
+    /// <summary>One alternative of <c>from</c> or <c>to</c>: what ztunnel can judge of it, and whether it has something that ztunnel cannot.</summary>
+    private sealed record Part(bool IsSource, string? Principal, int? Port, bool OfRequests)
+    {
+        public JsonObject ToJson()
+        {
+            var fields = new JsonObject();
+            if (Principal is not null) fields["principals"] = new JsonArray(Principal);
+            if (Port is not null) fields["ports"] = new JsonArray($"{Port}");
+            if (OfRequests) fields[IsSource ? "requestPrincipals" : "paths"] = new JsonArray("/x");
+            return new JsonObject { [IsSource ? "source" : "operation"] = fields };
+        }
+
+        /// <summary>Whether some request on the connection can match it.</summary>
+        public bool CanMatch(string peer, int port) => (Principal is null || $"spiffe://{Principal}" == peer) && (Port is null || Port == port);
+    }
+
+    private static readonly Gen<Part> Sources =
+        from principal in Gen.Elements<string?>(null, "cluster.local/ns/one/sa/x", "cluster.local/ns/two/sa/y")
+        from ofRequests in Gen.Elements(true, false)
+        select new Part(true, principal, null, ofRequests || principal is null);
+
+    private static readonly Gen<Part> Operations =
+        from port in Gen.Elements<int?>(null, 80, 443)
+        from ofRequests in Gen.Elements(true, false)
+        select new Part(false, null, port, ofRequests || port is null);
+
+    [Fact]
+    [Scenario("T-32", "L4-105")]
+    public void Whatever_request_a_DENY_rule_is_about_its_connection_is_denied()
+    {
+        Prop.ForAll(Gen.Zip(Sources.ListOf(), Operations.ListOf()).ToArbitrary(), input =>
+        {
+            var (from, to) = (input.Item1.Take(3).ToList(), input.Item2.Take(3).ToList());
+            var rule = new JsonObject();
+            if (from.Count > 0) rule["from"] = new JsonArray([.. from.Select(part => part.ToJson())]);
+            if (to.Count > 0) rule["to"] = new JsonArray([.. to.Select(part => part.ToJson())]);
+            var policy = OfRequests.DeepClone().AsObject();
+            policy["spec"]!["rules"] = new JsonArray(rule);
+            var world = WorldOf([policy]);
+            foreach (var peer in new[] { Peer1, "spiffe://cluster.local/ns/two/sa/y" })
+                foreach (var port in new[] { 80, 443 })
+                    if ((from.Count == 0 || from.Exists(part => part.CanMatch(peer, port))) && (to.Count == 0 || to.Exists(part => part.CanMatch(peer, port))))
+                        Assert.False(world.Allows("one", "a", peer, port), $"{rule.ToJsonString()} lets {peer} in at {port}");
+        }).Check(Config.QuickThrowOnFailure.WithMaxTest(200).WithEndSize(3));
     }
 }
