@@ -1,4 +1,5 @@
 using System.CommandLine;
+using AmbientMesh.Lab.Network;
 
 namespace AmbientMesh.Lab.Commands;
 
@@ -11,17 +12,31 @@ internal static class LabCommands
     private static readonly Option<string?> s_ztunnel = new("--ztunnel") { Description = "A program or folder to run in place of our ztunnel." };
     private static readonly Option<string?> s_kubeconfig = new("--kubeconfig") { Description = "Where to write the kubeconfig; by default in the lab's folder." };
 
+    private static readonly Option<string> s_family = Family();
+
     public static RootCommand Root()
     {
         var root = new RootCommand("A Kubernetes-shaped cluster on this machine.") { Up(), Down(), Status(), Enter(), Demo(), Serve() };
         return root;
     }
 
+    /// <summary>As <c>--ip-family</c> is given.</summary>
+    internal static string NameOf(AddressFamilies families) => families == AddressFamilies.Ipv6 ? "ipv6" : "dual";
+
+    private static Option<string> Family()
+    {
+        var family = new Option<string>("--ip-family") { Description = "dual: nodes and pods have both, services IPv4 unless they ask for more. ipv6: nothing has an IPv4 address.", DefaultValueFactory = _ => "dual" };
+        family.AcceptOnlyFromAmong("dual", "ipv6");
+        return family;
+    }
+
+    private static AddressFamilies FamiliesOf(ParseResult parsed) => parsed.GetValue(s_family) == "ipv6" ? AddressFamilies.Ipv6 : AddressFamilies.Dual;
+
     private static Command Up()
     {
-        var command = new Command("up", "Make a lab and wait until it is ready.") { s_name, s_nodes, s_images, s_ztunnel, s_kubeconfig };
+        var command = new Command("up", "Make a lab and wait until it is ready.") { s_name, s_nodes, s_images, s_ztunnel, s_kubeconfig, s_family };
         command.SetAction((parsed, cancellationToken) => LabUp.RunAsync(parsed.GetValue(s_name)!, parsed.GetValue(s_nodes), parsed.GetValue(s_images)!,
-            parsed.GetValue(s_ztunnel), parsed.GetValue(s_kubeconfig), cancellationToken));
+            parsed.GetValue(s_ztunnel), parsed.GetValue(s_kubeconfig), FamiliesOf(parsed), cancellationToken));
         return command;
     }
 
@@ -63,13 +78,13 @@ internal static class LabCommands
     private static Command Serve()
     {
         var port = new Option<int>("--api-port") { Description = "Port of the API server on loopback." };
-        var command = new Command("serve", "The lab itself, in the foreground; started by 'up'.") { s_name, s_nodes, s_images, s_ztunnel, s_kubeconfig, port };
+        var command = new Command("serve", "The lab itself, in the foreground; started by 'up'.") { s_name, s_nodes, s_images, s_ztunnel, s_kubeconfig, port, s_family };
         command.Hidden = true;
         command.SetAction(async (parsed, _) =>
         {
             var paths = new LabPaths(parsed.GetValue(s_name)!);
             var options = new LabOptions(paths.Name, parsed.GetValue(s_nodes), Path.GetFullPath(parsed.GetValue(s_images)!), parsed.GetValue(s_kubeconfig) ?? paths.Kubeconfig,
-                parsed.GetValue(s_ztunnel), parsed.GetValue(port));
+                parsed.GetValue(s_ztunnel), parsed.GetValue(port), FamiliesOf(parsed));
             return await new LabDaemon(options, line => Console.Out.WriteLine(line)).RunAsync();
         });
         return command;

@@ -16,7 +16,8 @@ namespace AmbientMesh.Lab.Commands;
 /// <param name="Kubeconfig">Where the admin's kubeconfig is written.</param>
 /// <param name="Ztunnel">A program or folder to run in place of our ztunnel; null for ours.</param>
 /// <param name="ApiPort">Port on the machine's loopback.</param>
-public sealed record LabOptions(string Name, int Nodes, string ImageDirectory, string Kubeconfig, string? Ztunnel, int ApiPort);
+/// <param name="Families">Of nodes, pods and services.</param>
+public sealed record LabOptions(string Name, int Nodes, string ImageDirectory, string Kubeconfig, string? Ztunnel, int ApiPort, AddressFamilies Families = AddressFamilies.Dual);
 
 /// <summary>The process behind one lab: machines, API server, controllers, kubelets, service routing and DNS, until it is told to end.</summary>
 /// <param name="progress">Gets a line as each part stands.</param>
@@ -65,7 +66,7 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
         var images = new ImageStore(options.ImageDirectory, _paths.Overrides);
         if (options.Ztunnel is { } ztunnel) images.Replace("ztunnel", ztunnel);
         progress($"making {options.Nodes} nodes and the wire between them");
-        await using var machines = await LabMachines.CreateAsync(_paths.Directory, images, options.Nodes, ending);
+        await using var machines = await LabMachines.CreateAsync(_paths.Directory, images, options.Nodes, ending, options.Families);
         Save(machines, null, isReady: false);
 
         progress("starting the API server");
@@ -79,10 +80,10 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
         };
         api.Pods = new PodRuntime(kubelets);
         await api.StartAsync(ending);
-        ClusterDnsObjects.Create(api.Store);
+        ClusterDnsObjects.Create(api.Store, options.Families);
 
         progress("starting controllers, kubelets, service routing and DNS");
-        using var dns = new ClusterDns(api.Store, machines.Fabric.Network);
+        using var dns = new ClusterDns(api.Store, machines.Fabric.Network, options.Families);
         await routing.ApplyAsync(ending);
         foreach (var kubelet in kubelets) await kubelet.RegisterAsync(ending);
         Task[] running =
@@ -106,11 +107,12 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
 
     private ApiServerOptions ApiOptions(LabMachines machines)
     {
-        IPEndPoint[] inside = [new(LabAddresses.Fabric, LabAddresses.ApiServerPort), new(LabAddresses.FabricV6, LabAddresses.ApiServerPort)];
+        IPEndPoint[] inside = [.. LabAddresses.FabricAddresses(options.Families).Select(address => new IPEndPoint(address, LabAddresses.ApiServerPort))];
         return new ApiServerOptions
         {
             Listen = [new IPEndPoint(IPAddress.Loopback, options.ApiPort), .. inside],
             Advertise = inside[0],
+            ServiceCidrs = LabAddresses.ServiceCidrs(options.Families),
             CreateListenSocket = endpoint => inside.Contains(endpoint) ? machines.Fabric.Network.Run(() => Bind((IPEndPoint)endpoint)) : Bind((IPEndPoint)endpoint),
         };
     }
@@ -152,7 +154,7 @@ internal sealed class LabDaemon(LabOptions options, Action<string> progress)
     {
         var pods = store?.List(Resources.Pods).Items ?? [];
         var nodes = machines.Nodes.Select(n => new LabNodeState(
-            n.Name, LabProcess.Of(n.ProcessId), n.Name, [LabAddresses.Node(n.Number).ToString(), LabAddresses.NodeV6(n.Number).ToString()], LabAddresses.NodePodCidr(n.Number),
+            n.Name, LabProcess.Of(n.ProcessId), n.Name, [.. LabAddresses.NodeAddresses(n.Number, n.Families).Select(address => address.ToString())], LabAddresses.NodePodCidrs(n.Number, n.Families)[0],
             store?.TryGet(Resources.Nodes, "", n.Name)?.Condition("Ready") == "True", pods.Count(p => p.NodeName() == n.Name && !p.IsFinished())));
         new LabState(options.Name, LabProcess.Of(Environment.ProcessId), isReady, ApiUrl, options.Kubeconfig, LabProcess.Of(machines.Fabric.ProcessId), Fabric.Bridge,
             [.. nodes], _startedAt).Save(_paths);

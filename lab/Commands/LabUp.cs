@@ -12,7 +12,7 @@ internal static class LabUp
     private const int PortRange = 2000;
     private static readonly TimeSpan s_limit = TimeSpan.FromMinutes(2);
 
-    public static async Task<int> RunAsync(string name, int nodes, string images, string? ztunnel, string? kubeconfig, CancellationToken cancellationToken)
+    public static async Task<int> RunAsync(string name, int nodes, string images, string? ztunnel, string? kubeconfig, AddressFamilies families, CancellationToken cancellationToken)
     {
         if (Problem(name, nodes, ztunnel) is { } problem)
         {
@@ -34,7 +34,7 @@ internal static class LabUp
         if (!Directory.Exists(images)) await Console.Out.WriteLineAsync($"note: {images} does not exist, so only images host/PROGRAM can run; './mesh publish' makes it");
         var started = Stopwatch.GetTimestamp();
         var target = Path.GetFullPath(kubeconfig ?? paths.Kubeconfig);
-        using var daemon = Start(paths, nodes, Path.GetFullPath(images), ztunnel, target);
+        using var daemon = Start(paths, nodes, Path.GetFullPath(images), ztunnel, target, families);
         if (!await FollowAsync(daemon, paths, cancellationToken))
         {
             await Console.Error.WriteLineAsync($"mesh lab up: the lab did not come up: {await LastWordsAsync(paths)}");
@@ -62,11 +62,12 @@ internal static class LabUp
         return LabRequirements.Problem();
     }
 
-    private static Process Start(LabPaths paths, int nodes, string images, string? ztunnel, string kubeconfig)
+    private static Process Start(LabPaths paths, int nodes, string images, string? ztunnel, string kubeconfig, AddressFamilies families)
     {
         List<string> command = ["setsid", "sh", "-c", "exec \"$@\" >\"$0\" 2>&1 </dev/null", paths.Log, Environment.ProcessPath!];
         if (Path.GetFileNameWithoutExtension(Environment.ProcessPath) == "dotnet") command.Add(typeof(LabUp).Assembly.Location);
-        command.AddRange(["serve", "--name", paths.Name, "--nodes", $"{nodes}", "--images", images, "--kubeconfig", kubeconfig, "--api-port", $"{FreePort(paths.Name)}"]);
+        command.AddRange(["serve", "--name", paths.Name, "--nodes", $"{nodes}", "--images", images, "--kubeconfig", kubeconfig, "--api-port", $"{FreePort(paths.Name)}",
+            "--ip-family", LabCommands.NameOf(families)]);
         if (ztunnel is not null) command.AddRange(["--ztunnel", Path.GetFullPath(ztunnel)]);
         File.WriteAllText(paths.Log, "");
         return Process.Start(new ProcessStartInfo(command[0], command.Skip(1))) ?? throw new InvalidOperationException("setsid could not be started");

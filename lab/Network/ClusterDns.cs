@@ -18,14 +18,15 @@ internal sealed class ClusterDns : IDisposable
     private readonly Socket[] _tcp;
 
     /// <param name="fabric">Where the sockets are made.</param>
-    public ClusterDns(ClusterStore store, NetworkNamespace fabric)
+    /// <param name="families">Of the addresses it listens on.</param>
+    public ClusterDns(ClusterStore store, NetworkNamespace fabric, AddressFamilies families = AddressFamilies.Dual)
     {
         _view = new NamesView(
             (ns, name) => store.TryGet(Resources.Services, ns, name),
             (ns, name) => store.List(Resources.EndpointSlices, new Selection(ns, LabelSelector.Equal([new("kubernetes.io/service-name", name)]))).Items,
             () => store.List(Resources.Services).Items,
             ns => store.TryGet(Resources.Namespaces, "", ns) is not null);
-        IPAddress[] addresses = [LabAddresses.Fabric, LabAddresses.FabricV6];
+        var addresses = LabAddresses.FabricAddresses(families);
         _udp = [.. addresses.Select(a => fabric.Run(() => Bind(a, SocketType.Dgram, ProtocolType.Udp)))];
         _tcp = [.. addresses.Select(a => fabric.Run(() => Bind(a, SocketType.Stream, ProtocolType.Tcp)))];
     }

@@ -8,8 +8,9 @@ namespace AmbientMesh.Lab.Network;
 /// <summary>The <c>kube-dns</c> Service at its usual address, leading to the lab's own DNS server.</summary>
 internal static class ClusterDnsObjects
 {
-    public static void Create(ClusterStore store)
+    public static void Create(ClusterStore store, AddressFamilies families)
     {
+        var service = LabAddresses.DnsServiceOf(families).ToString();
         var writes = WriteOptions.By("mesh-lab");
         store.Create(Resources.Services, new JsonObject
         {
@@ -23,8 +24,8 @@ internal static class ClusterDnsObjects
             },
             ["spec"] = new JsonObject
             {
-                ["clusterIP"] = LabAddresses.DnsService.ToString(),
-                ["clusterIPs"] = new JsonArray(LabAddresses.DnsService.ToString()),
+                ["clusterIP"] = service,
+                ["clusterIPs"] = new JsonArray(service),
                 ["ports"] = new JsonArray(Port("dns", "UDP"), Port("dns-tcp", "TCP")),
             },
         }, writes);
@@ -38,10 +39,10 @@ internal static class ClusterDnsObjects
                 ["namespace"] = "kube-system",
                 ["labels"] = new JsonObject { ["kubernetes.io/service-name"] = "kube-dns", ["endpointslice.kubernetes.io/managed-by"] = "mesh-lab" },
             },
-            ["addressType"] = "IPv4",
+            ["addressType"] = families == AddressFamilies.Ipv6 ? "IPv6" : "IPv4",
             ["endpoints"] = new JsonArray(new JsonObject
             {
-                ["addresses"] = new JsonArray(LabAddresses.Fabric.ToString()),
+                ["addresses"] = new JsonArray(LabAddresses.FabricAddresses(families)[0].ToString()),
                 ["conditions"] = new JsonObject { ["ready"] = true, ["serving"] = true, ["terminating"] = false },
             }),
             ["ports"] = new JsonArray(Port("dns", "UDP"), Port("dns-tcp", "TCP")),

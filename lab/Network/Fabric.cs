@@ -12,9 +12,11 @@ public sealed class Fabric : IAsyncDisposable
     public const string Bridge = "fabric0";
     private readonly Process _holder;
 
-    private Fabric(Process holder, int processId)
+    private readonly AddressFamilies _families;
+
+    private Fabric(Process holder, int processId, AddressFamilies families)
     {
-        _holder = holder;
+        (_holder, _families) = (holder, families);
         ProcessId = processId;
         Network = NetworkNamespace.Open($"/proc/{processId}/ns/net");
     }
@@ -24,8 +26,9 @@ public sealed class Fabric : IAsyncDisposable
 
     public NetworkNamespace Network { get; }
 
-    public static async Task<Fabric> CreateAsync(CancellationToken cancellationToken)
+    public static async Task<Fabric> CreateAsync(AddressFamilies families, CancellationToken cancellationToken)
     {
+        var ipv4 = families == AddressFamilies.Dual ? $"address add {LabAddresses.Fabric}/16 dev {Bridge}" : "";
         var holder = HostCommand.Start(["unshare", "--net", "bash", "-c", $"""
             set -e
             {NamespaceSysctls}
@@ -34,14 +37,14 @@ public sealed class Fabric : IAsyncDisposable
             link set lo up
             link add {Bridge} type bridge
             link set {Bridge} up
-            address add {LabAddresses.Fabric}/16 dev {Bridge}
+            {ipv4}
             address add {LabAddresses.FabricV6}/64 dev {Bridge} nodad
             END
             echo ready
             read -r _ || true
             """]);
         await HolderReady.AwaitAsync(holder, "the fabric", cancellationToken);
-        return new Fabric(holder, holder.Id);
+        return new Fabric(holder, holder.Id, families);
     }
 
     /// <summary>Lays a cable to the node: its end is <c>eth0</c>, ours carries the node's name.</summary>
@@ -52,36 +55,35 @@ public sealed class Fabric : IAsyncDisposable
         var batch = new StringBuilder()
             .AppendLine($"link add {name} type veth peer name eth0 netns {node.ProcessId}")
             .AppendLine($"link set {name} master {Bridge} up")
-            .AppendLine($"route replace {LabAddresses.NodePodCidr(number)} via {LabAddresses.Node(number)}")
-            .AppendLine($"route replace {LabAddresses.NodePodCidrV6(number)} via {LabAddresses.NodeV6(number)}");
+            .Append(PodRoutes("replace", number));
         await HostCommand.CheckAsync(["nsenter", "-t", $"{ProcessId}", "-n", "ip", "-batch", "-"], batch.ToString(), cancellationToken);
+        var (ipv4Address, ipv4Route) = _families == AddressFamilies.Dual ? ($"address add {LabAddresses.Node(number)}/16 dev eth0", $"route add default via {LabAddresses.Fabric}") : ("", "");
         await node.CheckAsync(["ip", "-batch", "-"], $"""
-            address add {LabAddresses.Node(number)}/16 dev eth0
+            {ipv4Address}
             address add {LabAddresses.NodeV6(number)}/64 dev eth0 nodad
             link set eth0 up
-            route add default via {LabAddresses.Fabric}
+            {ipv4Route}
             route add default via {LabAddresses.FabricV6}
 
             """, cancellationToken);
     }
 
     /// <summary>Tells every node where the other nodes' pods are.</summary>
-    public static async Task ConnectPodNetworksAsync(IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
+    public async Task ConnectPodNetworksAsync(IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
     {
         foreach (var node in nodes) await ConnectPodNetworksAsync(node, nodes, cancellationToken);
     }
 
     /// <summary>Tells one node where the others' pods are.</summary>
-    public static async Task ConnectPodNetworksAsync(NodeHost node, IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
+    public async Task ConnectPodNetworksAsync(NodeHost node, IReadOnlyList<NodeHost> nodes, CancellationToken cancellationToken)
     {
         var batch = new StringBuilder();
-        foreach (var other in nodes.Where(n => n != node))
-        {
-            batch.AppendLine($"route add {LabAddresses.NodePodCidr(other.Number)} via {LabAddresses.Node(other.Number)}")
-                .AppendLine($"route add {LabAddresses.NodePodCidrV6(other.Number)} via {LabAddresses.NodeV6(other.Number)}");
-        }
+        foreach (var other in nodes.Where(n => n != node)) batch.Append(PodRoutes("add", other.Number));
         await node.CheckAsync(["ip", "-batch", "-"], batch.ToString(), cancellationToken);
     }
+
+    private string PodRoutes(string verb, int number) =>
+        string.Concat(LabAddresses.NodePodCidrs(number, _families).Zip(LabAddresses.NodeAddresses(number, _families), (pods, via) => $"route {verb} {pods} via {via}\n"));
 
     /// <summary>No address is announced or doubted for a second before it may be used: nobody else is on these wires.</summary>
     internal const string NamespaceSysctls =

@@ -12,12 +12,12 @@ public sealed class LabMachines : IAsyncDisposable
 
     /// <param name="stateDirectory">The lab's folder; nodes get folders below it.</param>
     /// <exception cref="HostCommandException">A step failed; everything made so far is gone again.</exception>
-    public static async Task<LabMachines> CreateAsync(string stateDirectory, ImageStore images, int nodeCount, CancellationToken cancellationToken)
+    public static async Task<LabMachines> CreateAsync(string stateDirectory, ImageStore images, int nodeCount, CancellationToken cancellationToken, AddressFamilies families = AddressFamilies.Dual)
     {
         var making = Enumerable.Range(1, nodeCount)
-            .Select(n => NodeHost.CreateAsync($"node-{n}", n, Path.Combine(stateDirectory, "nodes", $"node-{n}"), images, cancellationToken))
+            .Select(n => NodeHost.CreateAsync($"node-{n}", n, Path.Combine(stateDirectory, "nodes", $"node-{n}"), images, families, cancellationToken))
             .ToArray();
-        var fabricMaking = Fabric.CreateAsync(cancellationToken);
+        var fabricMaking = Fabric.CreateAsync(families, cancellationToken);
         try
         {
             await Task.WhenAll([fabricMaking, .. making]);
@@ -27,7 +27,7 @@ public sealed class LabMachines : IAsyncDisposable
                 await machines.Fabric.ConnectAsync(node, cancellationToken);
                 await NodeNetworkConfiguration.InstallAsync(node, cancellationToken);
             }
-            await Fabric.ConnectPodNetworksAsync(machines.Nodes, cancellationToken);
+            await machines.Fabric.ConnectPodNetworksAsync(machines.Nodes, cancellationToken);
             return machines;
         }
         catch

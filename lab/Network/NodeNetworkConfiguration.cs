@@ -16,10 +16,10 @@ public static class NodeNetworkConfiguration
     {
         var plugins = node.HostPath(CniChain.PluginDirectory);
         foreach (var plugin in (string[])["bridge", "host-local", "loopback", "portmap"]) File.Copy($"{PluginSource}/{plugin}", $"{plugins}/{plugin}", overwrite: true);
-        await File.WriteAllTextAsync($"{node.HostPath(CniChain.ConfigurationDirectory)}/{FileName}", List(node.Number).ToString(), cancellationToken);
+        await File.WriteAllTextAsync($"{node.HostPath(CniChain.ConfigurationDirectory)}/{FileName}", List(node.Number, node.Families).ToString(), cancellationToken);
     }
 
-    internal static JsonObject List(int nodeNumber) => new()
+    internal static JsonObject List(int nodeNumber, AddressFamilies families) => new()
     {
         ["cniVersion"] = "1.0.0",
         ["name"] = "mesh-lab",
@@ -36,8 +36,8 @@ public static class NodeNetworkConfiguration
                 {
                     ["type"] = "host-local",
                     ["dataDir"] = "/var/lib/cni/networks",
-                    ["ranges"] = new JsonArray(Range(LabAddresses.NodePodCidr(nodeNumber)), Range(LabAddresses.NodePodCidrV6(nodeNumber))),
-                    ["routes"] = new JsonArray(new JsonObject { ["dst"] = "0.0.0.0/0" }, new JsonObject { ["dst"] = "::/0" }),
+                    ["ranges"] = new JsonArray([.. LabAddresses.NodePodCidrs(nodeNumber, families).Select(Range)]),
+                    ["routes"] = new JsonArray([.. (families == AddressFamilies.Ipv6 ? (string[])["::/0"] : ["0.0.0.0/0", "::/0"]).Select(to => new JsonObject { ["dst"] = to })]),
                 },
             },
             new JsonObject { ["type"] = "portmap", ["capabilities"] = new JsonObject { ["portMappings"] = true } }),

@@ -31,7 +31,7 @@ internal sealed class Kubelet
     /// <param name="report">Gets a line for each thing that went wrong and is not an object's fault.</param>
     public Kubelet(NodeHost node, Cgroups cgroups, ImageStore images, ClusterStore store, TokenSource tokens, Func<CancellationToken, Task> startNode, Action<string> report)
     {
-        string[] addresses = [LabAddresses.Node(node.Number).ToString(), LabAddresses.NodeV6(node.Number).ToString()];
+        string[] addresses = [.. LabAddresses.NodeAddresses(node.Number, node.Families).Select(address => address.ToString())];
         _context = new KubeletContext(node, cgroups, images, store, new EventRecorder(store, "kubelet", node.Name), tokens, store.Clock, addresses);
         (_report, _startNode) = (report, startNode);
     }

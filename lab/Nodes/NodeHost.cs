@@ -28,8 +28,9 @@ public sealed class NodeHost : IAsyncDisposable
     private readonly ImageStore _images;
     private Process _holder;
 
-    private NodeHost(string name, int number, string stateDirectory, ImageStore images, Process holder, int processId)
+    private NodeHost(string name, int number, string stateDirectory, ImageStore images, AddressFamilies families, Process holder, int processId)
     {
+        Families = families;
         (Name, Number, _stateDirectory, _images, _holder, ProcessId) = (name, number, stateDirectory, images, holder, processId);
         _files = Path.Combine(stateDirectory, "files");
         Network = NetworkNamespace.Open($"/proc/{processId}/ns/net");
@@ -40,6 +41,9 @@ public sealed class NodeHost : IAsyncDisposable
     /// <summary>Counted from 1; decides the addresses.</summary>
     public int Number { get; }
 
+    /// <summary>Of its own addresses and its pods'.</summary>
+    public AddressFamilies Families { get; }
+
     /// <summary>The node's first process as the machine sees it.</summary>
     public int ProcessId { get; private set; }
 
@@ -48,10 +52,10 @@ public sealed class NodeHost : IAsyncDisposable
 
     /// <param name="stateDirectory">A folder of the node alone; made here.</param>
     /// <param name="images">Its folders are bound read-only.</param>
-    public static async Task<NodeHost> CreateAsync(string name, int number, string stateDirectory, ImageStore images, CancellationToken cancellationToken)
+    public static async Task<NodeHost> CreateAsync(string name, int number, string stateDirectory, ImageStore images, AddressFamilies families, CancellationToken cancellationToken)
     {
         var holder = await BootAsync(name, stateDirectory, images, cancellationToken);
-        return new NodeHost(name, number, stateDirectory, images, holder, ChildOf(holder.Id));
+        return new NodeHost(name, number, stateDirectory, images, families, holder, ChildOf(holder.Id));
     }
 
     /// <summary>As if the power failed: everything that runs on the node ends at once, and its memory is lost. Its disk stays.</summary>

@@ -32,8 +32,8 @@ internal static class NodeObject
         },
         ["spec"] = new JsonObject
         {
-            ["podCIDR"] = LabAddresses.NodePodCidr(node.Number),
-            ["podCIDRs"] = new JsonArray(LabAddresses.NodePodCidr(node.Number), LabAddresses.NodePodCidrV6(node.Number)),
+            ["podCIDR"] = LabAddresses.NodePodCidrs(node.Number, node.Families)[0],
+            ["podCIDRs"] = new JsonArray([.. LabAddresses.NodePodCidrs(node.Number, node.Families).Select(cidr => (JsonNode)cidr)]),
         },
     };
 

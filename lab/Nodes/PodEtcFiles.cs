@@ -30,12 +30,13 @@ internal static class PodEtcFiles
         [$"{ns}.svc.{LabAddresses.ClusterDomain}", $"svc.{LabAddresses.ClusterDomain}", LabAddresses.ClusterDomain];
 
     /// <param name="nodeFile">The node's own resolv.conf, for pods that want that.</param>
-    public static string ResolvConf(JsonObject pod, string nodeFile)
+    /// <param name="families">Decide the address of the cluster's DNS.</param>
+    public static string ResolvConf(JsonObject pod, string nodeFile, AddressFamilies families = AddressFamilies.Dual)
     {
         var policy = pod.Text("spec", "dnsPolicy") ?? "ClusterFirst";
         if (policy == "Default" || (policy == "ClusterFirst" && pod.IsHostNetwork())) return nodeFile;
         var cluster = policy != "None";
-        string[] servers = [.. cluster ? [LabAddresses.DnsService.ToString()] : Array.Empty<string>(), .. pod.Texts("spec", "dnsConfig", "nameservers")];
+        string[] servers = [.. cluster ? [LabAddresses.DnsServiceOf(families).ToString()] : Array.Empty<string>(), .. pod.Texts("spec", "dnsConfig", "nameservers")];
         string[] searches = [.. cluster ? Searches(pod.Namespace()) : [], .. pod.Texts("spec", "dnsConfig", "searches")];
         string[] options =
         [

@@ -228,7 +228,7 @@ internal sealed class PodWorker : IPodContext
             _sandbox = sandbox;
             return true;
         }
-        var cni = CniSandboxFor(pod, sandbox, cgroup);
+        var cni = CniSandboxFor(pod, sandbox, cgroup, Kubelet.Node.Families);
         try
         {
             _network = await Kubelet.Cni.AddAsync(cni, stop);
@@ -262,7 +262,7 @@ internal sealed class PodWorker : IPodContext
         await sandbox.RemoveAsync(CancellationToken.None);
     }
 
-    private static CniSandbox CniSandboxFor(JsonObject pod, PodSandbox sandbox, string cgroup)
+    private static CniSandbox CniSandboxFor(JsonObject pod, PodSandbox sandbox, string cgroup, AddressFamilies families)
     {
         var annotations = pod.Annotations();
         annotations["kubernetes.io/config.seen"] = pod.Text("metadata", "creationTimestamp") ?? "";
@@ -270,7 +270,7 @@ internal sealed class PodWorker : IPodContext
         var ports = pod.Containers().SelectMany(c => c.Objects("ports")).Where(p => p.Number("hostPort") is > 0)
             .Select(p => new PortMapping((int)p.Number("hostPort")!, (int)p.Number("containerPort")!, p.Text("protocol") ?? "TCP", p.Text("hostIP") ?? ""));
         return new CniSandbox(sandbox.Id, pod.Namespace(), pod.Name(), pod.Uid(), sandbox.NetworkNamespacePath, cgroup, annotations, [.. ports],
-            [LabAddresses.DnsService.ToString()], PodEtcFiles.Searches(pod.Namespace()));
+            [LabAddresses.DnsServiceOf(families).ToString()], PodEtcFiles.Searches(pod.Namespace()));
     }
 
     private async Task WriteEtcFilesAsync(CancellationToken stop)
@@ -280,7 +280,7 @@ internal sealed class PodWorker : IPodContext
         await File.WriteAllTextAsync($"{folder}/etc-hosts", PodEtcFiles.Hosts(pod, Addresses), stop);
         await File.WriteAllTextAsync($"{folder}/hostname", pod.Hostname() + "\n", stop);
         var nodeFile = File.Exists("/etc/resolv.conf") ? await File.ReadAllTextAsync("/etc/resolv.conf", stop) : "";
-        await File.WriteAllTextAsync($"{folder}/resolv.conf", PodEtcFiles.ResolvConf(pod, nodeFile), stop);
+        await File.WriteAllTextAsync($"{folder}/resolv.conf", PodEtcFiles.ResolvConf(pod, nodeFile, Kubelet.Node.Families), stop);
     }
 
     // ---- end ---------------------------------------------------------------------------------------------------------------

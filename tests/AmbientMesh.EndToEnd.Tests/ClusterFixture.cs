@@ -16,10 +16,18 @@ public sealed class ClusterFixture : IAsyncLifetime
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("mesh-e2e-").FullName;
     private readonly string? _given = Environment.GetEnvironmentVariable("AMBIENTMESH_KUBECONFIG");
-    private readonly string _lab = $"e2e-{Environment.ProcessId}";
+    private readonly string _families;
+    private readonly string _lab;
     private string? _missing;
     private bool _up;
     private MeshInstallation? _installation;
+
+    public ClusterFixture() : this("dual")
+    {
+    }
+
+    /// <param name="families">Of the lab's nodes, pods and services, as <c>mesh lab up --ip-family</c> is told.</param>
+    internal ClusterFixture(string families) => (_families, _lab) = (families, families == "dual" ? $"e2e-{Environment.ProcessId}" : $"e2e-{families}-{Environment.ProcessId}");
 
     /// <summary>The file that kubectl and meshctl are given.</summary>
     public string Kubeconfig { get; private set; } = "";
@@ -54,7 +62,7 @@ public sealed class ClusterFixture : IAsyncLifetime
         if (_given is null)
         {
             _up = true;
-            await CommandRunner.LabAsync(CancellationToken.None, "up", "--name", _lab, "--nodes", "2", "--images", Path.Combine(Samples.Root, "artifacts/publish"), "--kubeconfig", kubeconfig);
+            await CommandRunner.LabAsync(CancellationToken.None, "up", "--name", _lab, "--nodes", "2", "--images", Path.Combine(Samples.Root, "artifacts/publish"), "--kubeconfig", kubeconfig, "--ip-family", _families);
         }
         Kubeconfig = kubeconfig;
         Run = new CommandRunner(kubeconfig);

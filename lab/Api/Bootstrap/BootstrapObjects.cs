@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json.Nodes;
 using AmbientMesh.Lab.Api.Objects;
 using AmbientMesh.Lab.Api.Storage;
+using AmbientMesh.Lab.Network;
 
 namespace AmbientMesh.Lab.Api.Bootstrap;
 
@@ -10,7 +11,8 @@ internal static class BootstrapObjects
 {
     private static readonly WriteOptions Options = WriteOptions.By("kube-apiserver");
 
-    public static void Create(ClusterStore store, string authorityPem)
+    /// <param name="serviceCidrs">Where services get their addresses, the main one first.</param>
+    public static void Create(ClusterStore store, string authorityPem, IReadOnlyList<string> serviceCidrs)
     {
         var furniture = new NamespaceContents(store, authorityPem);
         foreach (var name in (string[])["default", "kube-system", "kube-public", "kube-node-lease"])
@@ -47,7 +49,7 @@ internal static class BootstrapObjects
         store.Create(new("networking.k8s.io", "servicecidrs"), new JsonObject
         {
             ["metadata"] = new JsonObject { ["name"] = "kubernetes" },
-            ["spec"] = new JsonObject { ["cidrs"] = new JsonArray("10.96.0.0/16", "fd00:10:96::/112") },
+            ["spec"] = new JsonObject { ["cidrs"] = new JsonArray([.. serviceCidrs.Select(cidr => (JsonNode)cidr)]) },
         }, Options);
     }
 
@@ -81,7 +83,7 @@ internal static class BootstrapObjects
             ["metadata"] = new JsonObject { ["name"] = "kubernetes", ["namespace"] = "default", ["labels"] = new JsonObject { ["component"] = "apiserver", ["provider"] = "kubernetes" } },
             ["spec"] = new JsonObject
             {
-                ["clusterIP"] = "10.96.0.1",
+                ["clusterIP"] = (address.AddressFamily == System.Net.Sockets.AddressFamily.InterNetworkV6 ? LabAddresses.ApiServiceV6 : LabAddresses.ApiService).ToString(),
                 ["ipFamilyPolicy"] = "SingleStack",
                 ["ports"] = new JsonArray(new JsonObject { ["name"] = "https", ["port"] = JsonTree.Number(443), ["targetPort"] = JsonTree.Number(address.Port) }),
             },

@@ -37,7 +37,7 @@ public sealed class ApiServer : IAsyncDisposable
         Authorizer = new Authorizer(Store);
         Store.Admission.AddRange(AdmissionChain.All);
         Store.Admission.Add(new EscalationCheck(Authorizer).Check);
-        BootstrapObjects.Create(Store, Certificates.AuthorityPem);
+        BootstrapObjects.Create(Store, Certificates.AuthorityPem, options.ServiceCidrs);
         _upkeep = new ClusterUpkeep(Store, Certificates.AuthorityPem);
     }
 

@@ -10,6 +10,8 @@ public sealed record ApiServerOptions
     public IReadOnlyList<IPEndPoint> Listen { get; init; } = [new IPEndPoint(IPAddress.Loopback, 0)];
     /// <summary>Address the <c>kubernetes</c> Service leads to; null for the first of <see cref="Listen"/>.</summary>
     public IPEndPoint? Advertise { get; init; }
+    /// <summary>Where services get their addresses; the family of the first is that of services which do not ask for one.</summary>
+    public IReadOnlyList<string> ServiceCidrs { get; init; } = ["10.96.0.0/16", "fd00:10:96::/112"];
     /// <summary>Names and addresses clients use besides the usual ones; they go into the serving certificate.</summary>
     public IReadOnlyList<string> ServingNames { get; init; } = [];
     /// <summary>Makes the bound listening socket, e.g. inside another network namespace; null for an ordinary one.</summary>

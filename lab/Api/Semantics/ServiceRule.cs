@@ -10,6 +10,7 @@ namespace AmbientMesh.Lab.Api.Semantics;
 internal sealed class ServiceRule : KindRule
 {
     private static readonly GroupResource Services = new("", "services");
+    private static readonly GroupResource ServiceCidrs = new("networking.k8s.io", "servicecidrs");
     private static readonly IPNetwork Ipv4Range = IPNetwork.Parse("10.96.0.0/16");
     private static readonly IPNetwork Ipv6Range = IPNetwork.Parse("fd00:10:96::/112");
 
@@ -76,7 +77,7 @@ internal sealed class ServiceRule : KindRule
     {
         var spec = o.Ensure("spec");
         if (spec.Text("type") == "ExternalName") return;
-        var families = Families(spec);
+        var families = Families(spec, store);
         spec.Default("ipFamilyPolicy", families.Count > 1 ? "RequireDualStack" : "SingleStack");
         spec["ipFamilies"] = new JsonArray([.. families.Select(f => (JsonNode)JsonValue.Create(f)!)]);
         var taken = store.List(Services).Items.Where(s => s.Uid() != o.Uid()).ToList();
@@ -96,15 +97,16 @@ internal sealed class ServiceRule : KindRule
         if (spec.Text("type") is "NodePort" or "LoadBalancer") AllocateNodePorts(spec, taken);
     }
 
-    private static List<string> Families(JsonObject spec)
+    private static List<string> Families(JsonObject spec, ClusterStore store)
     {
+        var served = store.TryGet(ServiceCidrs, "", "kubernetes") is { } cidrs ? cidrs.Texts("spec", "cidrs").Select(cidr => cidr.Contains(':', StringComparison.Ordinal) ? "IPv6" : "IPv4").ToList() : ["IPv4", "IPv6"];
         var families = spec.Texts("ipFamilies").ToList();
         if (families.Count == 0)
         {
             var asked = spec.Texts("clusterIPs").Append(spec.Text("clusterIP") ?? "").FirstOrDefault(a => IPAddress.TryParse(a, out _));
-            families.Add(asked?.Contains(':', StringComparison.Ordinal) == true ? "IPv6" : "IPv4");
+            families.Add(asked is null ? served[0] : asked.Contains(':', StringComparison.Ordinal) ? "IPv6" : "IPv4");
         }
-        if (spec.Text("ipFamilyPolicy") is "RequireDualStack" or "PreferDualStack" && families.Count == 1) families.Add(families[0] == "IPv4" ? "IPv6" : "IPv4");
+        if (spec.Text("ipFamilyPolicy") is "RequireDualStack" or "PreferDualStack" && families.Count == 1 && served.Count > 1) families.Add(families[0] == "IPv4" ? "IPv6" : "IPv4");
         return families;
     }
 

@@ -163,6 +163,24 @@ public sealed class ClusterStoreTests
     }
 
     [Fact]
+    public void In_a_cluster_without_ipv4_services_get_ipv6_addresses_whatever_they_prefer()
+    {
+        _store.Create(new GroupResource("networking.k8s.io", "servicecidrs"), new JsonObject
+        {
+            ["metadata"] = new JsonObject { ["name"] = "kubernetes" },
+            ["spec"] = new JsonObject { ["cidrs"] = new JsonArray("fd00:10:96::/112") },
+        });
+        foreach (var policy in (string?[])[null, "SingleStack", "PreferDualStack"])
+        {
+            var spec = new JsonObject { ["ports"] = new JsonArray(new JsonObject { ["port"] = 80 }) };
+            if (policy is not null) spec["ipFamilyPolicy"] = policy;
+            var made = _store.Create(new GroupResource("", "services"), new JsonObject { ["metadata"] = new JsonObject { ["name"] = $"s-{policy?.ToLowerInvariant()}x", ["namespace"] = "demo" }, ["spec"] = spec });
+            Assert.Equal(["IPv6"], made.Texts("spec", "ipFamilies"));
+            Assert.StartsWith("fd00:10:96::", Assert.Single(made.Texts("spec", "clusterIPs")), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public void Services_get_addresses_of_the_families_they_ask_for_and_never_one_twice()
     {
         var services = new GroupResource("", "services");

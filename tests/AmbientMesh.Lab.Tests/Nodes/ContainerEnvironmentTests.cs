@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using AmbientMesh.Lab.Api.Objects;
+using AmbientMesh.Lab.Network;
 using AmbientMesh.Lab.Nodes;
 using YamlDotNet.RepresentationModel;
 
@@ -41,6 +42,17 @@ public sealed class ContainerEnvironmentTests
         Assert.Equal("nameserver 9.9.9.9\n", PodEtcFiles.ResolvConf(pod, "nameserver 9.9.9.9\n"));
         pod.Ensure("spec")["dnsPolicy"] = "ClusterFirstWithHostNet";
         Assert.Contains("nameserver 10.96.0.10", PodEtcFiles.ResolvConf(pod, "nameserver 9.9.9.9\n"));
+        Assert.Contains("nameserver fd00:10:96::a", PodEtcFiles.ResolvConf(pod, "nameserver 9.9.9.9\n", AddressFamilies.Ipv6));
+    }
+
+    [Fact]
+    public void Without_ipv4_pods_get_one_address_and_one_way_out()
+    {
+        var list = NodeNetworkConfiguration.List(3, AddressFamilies.Ipv6).ToJsonString();
+        Assert.Contains("""[{"subnet":"fd00:10:244:3::/64"}]""", list);
+        Assert.Contains("""[{"dst":"::/0"}]""", list);
+        Assert.DoesNotContain("10.244", list);
+        Assert.Contains("10.244.3.0/24", NodeNetworkConfiguration.List(3, AddressFamilies.Dual).ToJsonString());
     }
 
     [Fact]
