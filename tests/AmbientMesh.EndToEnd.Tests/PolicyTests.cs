@@ -59,7 +59,10 @@ public sealed class PolicyTests(ClusterFixture cluster)
         await shop.ApplyAsync(Authorization("http", "{rules: [{to: [{operation: {methods: [GET]}}]}]}"));
 
         Assert.Equal("False", await EnforcedAsync(shop, "authorizationpolicy/at-waypoint", "WaypointAccepted"));
-        Assert.Equal("AncestorNotBound", await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted"));
+        Assert.Equal("TargetNotFound", await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted"));
+        await shop.ApplyAsync("apiVersion: v1\nkind: Service\nmetadata: {name: server}\nspec: {ports: [{port: 80}]}\n");
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
+        while (await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted") != "AncestorNotBound") await timer.WaitForNextTickAsync(Patience.Token);
         Assert.Equal("True", await EnforcedAsync(shop, "authorizationpolicy/http"));
         Assert.Contains("methods", await ConditionAsync(shop, "authorizationpolicy/http", "message"), StringComparison.Ordinal);
     }
