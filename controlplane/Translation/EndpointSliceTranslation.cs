@@ -11,7 +11,7 @@ internal static class EndpointSliceTranslation
         slice.Metadata.Labels.TryGetValue(EndpointSlice.ServiceNameLabel, out var name) && name.Length > 0 ? new ObjectKey(slice.Namespace, name) : null;
 
     /// <summary>One workload per endpoint that is no pod. Nothing is known of it but its address, which others may share: hence HOST_NETWORK.</summary>
-    /// <exception cref="FormatException">An endpoint's address is not an IP address.</exception>
+    /// <exception cref="FormatException">An endpoint's address is not an IP address, or a port is none.</exception>
     public static IEnumerable<Wds.Workload> Translate(MeshScope scope, string network, EndpointSlice slice, TranslatedService service)
     {
         if (slice.AddressType == "FQDN") return [];
@@ -55,7 +55,7 @@ internal static class EndpointSliceTranslation
         {
             if (port.Port is not { } target || port.Protocol is not (null or "" or "TCP")) continue;
             foreach (var member in service.Ports.Where(m => m.Name == (port.Name ?? "")).Take(1))
-                list.Ports.Add(new Wds.Port { ServicePort = member.Number, TargetPort = (uint)target });
+                list.Ports.Add(new Wds.Port { ServicePort = member.Number, TargetPort = WirePort.Of(target, $"EndpointSlice {slice.Key}") });
         }
         return list;
     }

@@ -14,7 +14,7 @@ internal static class PodTranslation
     /// <param name="pod">For which <see cref="IsWorkload"/> holds.</param>
     /// <param name="node">Locality of its node; null while the node is unknown.</param>
     /// <param name="services">The services it is a member of, whether by selector or by a hand-made slice.</param>
-    /// <exception cref="FormatException">An address of the pod is not an IP address.</exception>
+    /// <exception cref="FormatException">An address of the pod is not an IP address, or a port is none.</exception>
     public static Wds.Workload Translate(MeshScope scope, string network, Pod pod, NodeLocality? node, IEnumerable<TranslatedService> services)
     {
         var labels = pod.Metadata.Labels;
@@ -67,7 +67,7 @@ internal static class PodTranslation
     {
         var containers = pod.Spec.Containers.Concat(pod.Spec.InitContainers.Where(c => c.RestartPolicy == "Always"));
         foreach (var port in containers.SelectMany(c => c.Ports))
-            if (port.Name == portName && port.Protocol is null or "" or "TCP") return (uint)port.Port;
+            if (port.Name == portName && port.Protocol is null or "" or "TCP") return WirePort.Of(port.Port, $"Pod {pod.Key}");
         return null;
     }
 }

@@ -9,7 +9,7 @@ internal static class ServiceTranslation
     /// <param name="network">The cluster's network.</param>
     /// <param name="distribution">The namespace's wish, see <see cref="NamespaceFacts.Distribution"/>.</param>
     /// <returns>Null for what is no service to the mesh: an ExternalName is only a DNS alias.</returns>
-    /// <exception cref="FormatException">A cluster IP is not an IP address.</exception>
+    /// <exception cref="FormatException">A cluster IP is not an IP address, or a port is none.</exception>
     public static TranslatedService? Translate(MeshScope scope, string network, Service service, string distribution)
     {
         if (service.Spec.Type == "ExternalName") return null;
@@ -19,7 +19,7 @@ internal static class ServiceTranslation
             Key = service.Key,
             ResourceName = scope.ServiceResourceName(service.Name, service.Namespace),
             Message = Message(scope, network, service, carried, distribution),
-            Ports = [.. carried.Select(Member)],
+            Ports = [.. carried.Select(port => Member(service, port))],
             Selector = service.Spec.Selector,
             Created = service.Metadata.CreationTimestamp ?? DateTimeOffset.MaxValue,
             Origin = ObjectOrigin.Of(service),
@@ -40,17 +40,22 @@ internal static class ServiceTranslation
         foreach (var address in VirtualAddresses(service))
             message.Addresses.Add(new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(WireAddress.Parse(address, $"Service {service.Key}")) });
         foreach (var port in ports)
-            message.Ports.Add(new Wds.Port { ServicePort = (uint)port.Port, TargetPort = Member(port).TargetNumber, AppProtocol = PortProtocol.Of(port) });
+            message.Ports.Add(new Wds.Port { ServicePort = Member(service, port).Number, TargetPort = Member(service, port).TargetNumber, AppProtocol = PortProtocol.Of(port) });
         return message;
     }
 
     /// <summary>A target given by name is number 0: it may differ from pod to pod, so only workloads carry it.</summary>
-    private static MemberPort Member(ServicePort port) => port.TargetPort switch
+    private static MemberPort Member(Service service, ServicePort port)
     {
-        { Text: { } name } => new MemberPort((uint)port.Port, port.Name ?? "", 0, name),
-        { Number: > 0 and var number } => new MemberPort((uint)port.Port, port.Name ?? "", (uint)number, null),
-        _ => new MemberPort((uint)port.Port, port.Name ?? "", (uint)port.Port, null),
-    };
+        var owner = $"Service {service.Key}";
+        var own = WirePort.Of(port.Port, owner);
+        return port.TargetPort switch
+        {
+            { Text: { } name } => new MemberPort(own, port.Name ?? "", 0, name),
+            { Number: > 0 and var number } => new MemberPort(own, port.Name ?? "", WirePort.Of(number, owner), null),
+            _ => new MemberPort(own, port.Name ?? "", own, null),
+        };
+    }
 
     private static IEnumerable<string> VirtualAddresses(Service service)
     {

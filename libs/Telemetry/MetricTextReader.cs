@@ -10,6 +10,7 @@ namespace AmbientMesh.Telemetry;
 public sealed class MetricTextReader(IReadOnlyList<string> names, IReadOnlyList<string> labels, Action<string, string[], double> take)
 {
     public const string Missing = "unknown";
+    private const int BufferChars = 16 * 1024;
 
     private readonly string[] _values = new string[labels.Count];
 
@@ -18,7 +19,29 @@ public sealed class MetricTextReader(IReadOnlyList<string> names, IReadOnlyList<
     public async Task ReadAsync(Stream text, long maxBytes, CancellationToken cancellationToken)
     {
         using var reader = new StreamReader(new LimitedStream(text, maxBytes), Encoding.UTF8);
-        while (await reader.ReadLineAsync(cancellationToken) is { } line) Line(line);
+        var buffer = new char[BufferChars];
+        var filled = 0;
+        while (await reader.ReadAsync(buffer.AsMemory(filled), cancellationToken) is > 0 and var read)
+        {
+            filled += read;
+            var taken = Lines(buffer.AsSpan(0, filled));
+            buffer.AsSpan(taken, filled - taken).CopyTo(buffer);
+            filled -= taken;
+            if (filled == buffer.Length) Array.Resize(ref buffer, buffer.Length * 2);
+        }
+        Line(buffer.AsSpan(0, filled));
+    }
+
+    /// <summary>Reads the whole lines of <paramref name="text"/> and returns their length. Only a line feed ends a line: a carriage return may stand in a label's value.</summary>
+    private int Lines(ReadOnlySpan<char> text)
+    {
+        var taken = 0;
+        while (text[taken..].IndexOf('\n') is >= 0 and var end)
+        {
+            Line(text.Slice(taken, end));
+            taken += end + 1;
+        }
+        return taken;
     }
 
     /// <summary>Reads one line; false when it is no wanted sample, or is malformed.</summary>

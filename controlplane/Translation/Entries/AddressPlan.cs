@@ -83,10 +83,7 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
 
     private static bool IsWritten(List<IPNetwork> written, IPAddress address) => written.Exists(range => range.BaseAddress.AddressFamily == address.AddressFamily && range.Contains(address));
 
-    private static IPNetwork? Written(string text) =>
-        IPAddress.TryParse(text, out var address) ? new IPNetwork(address, address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128)
-        : IPNetwork.TryParse(text, out var range) ? range
-        : null;
+    private static IPNetwork? Written(string text) => WireAddress.TryRange(text, out var range) ? range : null;
 
     /// <summary>The addresses of a prefix in turn; the first and, of IPv4, the last are left out.</summary>
     private sealed class AddressRange(IPNetwork prefix)

@@ -1,5 +1,3 @@
-using System.Net;
-using System.Net.Sockets;
 using AmbientMesh.Kubernetes;
 using Wds = AmbientMesh.Protocol.Wds;
 
@@ -11,10 +9,11 @@ internal static class ServiceEntryTranslation
     /// <param name="network">The cluster's network.</param>
     /// <param name="visibility">Not <see cref="EntryVisibility.None"/>.</param>
     /// <param name="distribution">The namespace's wish, see <see cref="NamespaceFacts.Distribution"/>.</param>
-    /// <exception cref="FormatException">An address is neither an IP address nor a range.</exception>
+    /// <exception cref="FormatException">An address is neither an IP address nor a range, or a port is none.</exception>
     public static IEnumerable<TranslatedService> Translate(string network, ServiceEntry entry, EntryVisibility visibility, string distribution)
     {
-        var ports = entry.Spec.Ports.Where(EntryProtocol.IsCarried).ToList();
+        var owner = $"ServiceEntry {entry.Key}";
+        var ports = entry.Spec.Ports.Where(EntryProtocol.IsCarried).Select(p => (Number: WirePort.Of(p.Number, owner), Target: WirePort.Of(p.TargetPort ?? p.Number, owner), Port: p)).ToList();
         var own = entry.Spec.Addresses.Select(a => Address(network, entry, a)).ToList();
         var selector = entry.Spec.WorkloadSelector?.Labels ?? new Dictionary<string, string>();
         foreach (var host in HostsOf(entry))
@@ -27,7 +26,7 @@ internal static class ServiceEntryTranslation
                 LoadBalancing = LoadBalancingChoice.Of(entry, distribution),
                 Visibility = visibility == EntryVisibility.Namespace ? Wds.Service.Types.Visibility.Namespace : Wds.Service.Types.Visibility.Public,
                 Addresses = { own.Count > 0 ? own : AutoAllocation.HeldFor(entry, host).Select(a => new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(a) }) },
-                Ports = { ports.Select(p => new Wds.Port { ServicePort = p.Number, TargetPort = p.TargetPort ?? p.Number, AppProtocol = EntryProtocol.Of(p) }) },
+                Ports = { ports.Select(p => new Wds.Port { ServicePort = p.Number, TargetPort = p.Target, AppProtocol = EntryProtocol.Of(p.Port) }) },
                 SubjectAltNames = { entry.Spec.SubjectAltNames },
             };
             yield return new TranslatedService
@@ -35,7 +34,7 @@ internal static class ServiceEntryTranslation
                 Key = entry.Key,
                 ResourceName = $"{entry.Namespace}/{host}",
                 Message = message,
-                Ports = [.. ports.Select(p => new MemberPort(p.Number, p.Name, p.TargetPort ?? p.Number, null))],
+                Ports = [.. ports.Select(p => new MemberPort(p.Number, p.Port.Name, p.Target, null))],
                 Selector = selector,
                 IsEntry = true,
                 Created = entry.Metadata.CreationTimestamp ?? DateTimeOffset.MaxValue,
@@ -57,21 +56,10 @@ internal static class ServiceEntryTranslation
 
     private static Wds.NetworkAddress Address(string network, ServiceEntry entry, string text)
     {
-        var slash = text.IndexOf('/');
-        var address = WireAddress.Parse(slash < 0 ? text : text[..slash], $"ServiceEntry {entry.Key}");
-        var bits = address.AddressFamily == AddressFamily.InterNetwork ? 32 : 128;
-        if (slash < 0) return new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(address) };
-        if (!uint.TryParse(text.AsSpan(slash + 1), out var length) || length > bits)
-            throw new FormatException($"ServiceEntry {entry.Key} has the address '{text}', which is not a CIDR range; expected a prefix length of 0 to {bits}.");
-        var range = new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(Masked(address, (int)length)) };
-        if (length < bits) range.Length = length;   // a range of one address is that address
-        return range;
-    }
-
-    private static IPAddress Masked(IPAddress address, int length)
-    {
-        var bytes = address.GetAddressBytes();
-        for (var bit = length; bit < bytes.Length * 8; bit++) bytes[bit / 8] &= (byte)~(0x80 >> (bit % 8));
-        return new IPAddress(bytes);
+        if (!WireAddress.TryRange(text, out var range))
+            throw new FormatException($"ServiceEntry {entry.Key} has the address '{text}', which is neither an IP address nor a CIDR range such as 192.0.2.0/24.");
+        var address = new Wds.NetworkAddress { Network = network, Address = WireAddress.Of(range.BaseAddress) };
+        if (range.PrefixLength < WireAddress.BitsOf(range.BaseAddress)) address.Length = (uint)range.PrefixLength;   // a range of one address is that address
+        return address;
     }
 }

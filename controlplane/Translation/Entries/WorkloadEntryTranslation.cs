@@ -73,18 +73,18 @@ internal static class WorkloadEntryTranslation
         if (IPAddress.TryParse(spec.Address, out _)) workload.Addresses.Add(WireAddress.Of(WireAddress.Parse(spec.Address, $"{metadata.Namespace}/{name}")));
         else workload.Hostname = spec.Address!.TrimEnd('.');
         TunnelChoice.Apply(workload, labels, metadata.Annotations);
-        foreach (var service in services) workload.Services[service.ResourceName] = PortsOf(spec.Ports, service);
+        foreach (var service in services) workload.Services[service.ResourceName] = PortsOf(spec.Ports, service, $"{metadata.Namespace}/{name}");
         return workload;
     }
 
     // A Service's named target has to be listed; a ServiceEntry's port is only changed by being listed under its name.
-    private static Wds.PortList PortsOf(IReadOnlyDictionary<string, uint>? listed, TranslatedService service)
+    private static Wds.PortList PortsOf(IReadOnlyDictionary<string, uint>? listed, TranslatedService service, string owner)
     {
         var list = new Wds.PortList();
         foreach (var port in service.Ports)
         {
             uint? target = service.IsEntry ? Listed(port.Name) ?? port.TargetNumber : port.TargetName is { } name ? Listed(name) : Listed(port.Name) ?? port.TargetNumber;
-            if (target is { } number) list.Ports.Add(new Wds.Port { ServicePort = port.Number, TargetPort = number });
+            if (target is { } number) list.Ports.Add(new Wds.Port { ServicePort = port.Number, TargetPort = WirePort.Of(number, owner) });
         }
         return list;
 

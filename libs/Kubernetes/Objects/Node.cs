@@ -22,9 +22,9 @@ public sealed record NodeSpec
 
 public sealed record Taint
 {
-    public string Key { get; init; } = "";
+    public string Key { get; init => field = value ?? ""; } = "";
     public string? Value { get; init; }
-    public string Effect { get; init; } = "";
+    public string Effect { get; init => field = value ?? ""; } = "";
     public DateTimeOffset? TimeAdded { get; init; }
 }
 
@@ -37,6 +37,6 @@ public sealed record NodeStatus
 /// <summary><see cref="Type"/> is <c>InternalIP</c>, <c>ExternalIP</c>, <c>Hostname</c>, …</summary>
 public sealed record NodeAddress
 {
-    public string Type { get; init; } = "";
-    public string Address { get; init; } = "";
+    public string Type { get; init => field = value ?? ""; } = "";
+    public string Address { get; init => field = value ?? ""; } = "";
 }

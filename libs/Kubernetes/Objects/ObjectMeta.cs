@@ -32,10 +32,10 @@ public sealed record ObjectMeta
 /// <summary>meta/v1 OwnerReference; the owner is in the same namespace or cluster-scoped.</summary>
 public sealed record OwnerReference
 {
-    public string ApiVersion { get; init; } = "";
-    public string Kind { get; init; } = "";
-    public string Name { get; init; } = "";
-    public string Uid { get; init; } = "";
+    public string ApiVersion { get; init => field = value ?? ""; } = "";
+    public string Kind { get; init => field = value ?? ""; } = "";
+    public string Name { get; init => field = value ?? ""; } = "";
+    public string Uid { get; init => field = value ?? ""; } = "";
     public bool? Controller { get; init; }
     public bool? BlockOwnerDeletion { get; init; }
 }
@@ -55,8 +55,8 @@ public sealed record ObjectReference
 /// <summary>A condition as most kinds carry it. <see cref="Status"/> is <c>True</c>, <c>False</c> or <c>Unknown</c>.</summary>
 public sealed record Condition
 {
-    public string Type { get; init; } = "";
-    public string Status { get; init; } = "";
+    public string Type { get; init => field = value ?? ""; } = "";
+    public string Status { get; init => field = value ?? ""; } = "";
     public string? Reason { get; init; }
     public string? Message { get; init; }
     public long? ObservedGeneration { get; init; }

@@ -34,7 +34,7 @@ public sealed record PodSpec
 
 public sealed record Container
 {
-    public string Name { get; init; } = "";
+    public string Name { get; init => field = value ?? ""; } = "";
     public string? Image { get; init; }
     /// <summary><c>Always</c> on a sidecar among the init containers.</summary>
     public string? RestartPolicy { get; init; }
@@ -53,7 +53,7 @@ public sealed record ContainerPort
 /// <summary>An environment variable; values taken from elsewhere are not held.</summary>
 public sealed record EnvironmentVariable
 {
-    public string Name { get; init; } = "";
+    public string Name { get; init => field = value ?? ""; } = "";
     public string? Value { get; init; }
 }
 
@@ -76,12 +76,12 @@ public sealed record PodStatus
 /// <summary>One of a pod's or host's addresses, as text.</summary>
 public sealed record PodAddress
 {
-    public string Ip { get; init; } = "";
+    public string Ip { get; init => field = value ?? ""; } = "";
 }
 
 public sealed record ContainerStatus
 {
-    public string Name { get; init; } = "";
+    public string Name { get; init => field = value ?? ""; } = "";
     public bool Ready { get; init; }
     public int RestartCount { get; init; }
     /// <summary>E.g. <c>containerd://…</c>.</summary>

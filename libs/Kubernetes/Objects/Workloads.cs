@@ -44,8 +44,8 @@ public sealed record LabelSelector
 /// <summary><see cref="Operator"/> is <c>In</c>, <c>NotIn</c>, <c>Exists</c> or <c>DoesNotExist</c>.</summary>
 public sealed record LabelRequirement
 {
-    public string Key { get; init; } = "";
-    public string Operator { get; init; } = "";
+    public string Key { get; init => field = value ?? ""; } = "";
+    public string Operator { get; init => field = value ?? ""; } = "";
     public IReadOnlyList<string> Values { get; init => field = value ?? []; } = [];
 }
 

@@ -9,10 +9,13 @@ internal static class Share
     public static double? Of(long part, long all) => all > 0 ? Math.Floor(1e6 * part / all) / 1e4 : null;
 }
 
-/// <summary>Connections, and bytes both ways together.</summary>
+/// <summary>Connections, and bytes both ways together; neither is negative.</summary>
 public readonly record struct TrafficCount(long Connections, long Bytes)
 {
-    public static TrafficCount operator +(TrafficCount a, TrafficCount b) => new(a.Connections + b.Connections, a.Bytes + b.Bytes);
+    public static TrafficCount operator +(TrafficCount a, TrafficCount b) => new(Sum(a.Connections, b.Connections), Sum(a.Bytes, b.Bytes));
+
+    /// <summary>The most there is where the sum would be more: counters come from other processes, and one that is wrong must not turn a total negative.</summary>
+    internal static long Sum(long a, long b) => a > long.MaxValue - b ? long.MaxValue : a + b;
 }
 
 /// <summary>Traffic by how it was secured.</summary>
@@ -22,7 +25,7 @@ public sealed record Traffic
     public TrafficCount Plaintext { get; init; }
 
     /// <summary>Share of bytes under mutual TLS, 0 to 100, never rounded up; null without any.</summary>
-    public double? PercentBytesMutualTls => Share.Of(MutualTls.Bytes, MutualTls.Bytes + Plaintext.Bytes);
+    public double? PercentBytesMutualTls => Share.Of(MutualTls.Bytes, TrafficCount.Sum(MutualTls.Bytes, Plaintext.Bytes));
 
     public static Traffic operator +(Traffic a, Traffic b) => new() { MutualTls = a.MutualTls + b.MutualTls, Plaintext = a.Plaintext + b.Plaintext };
 }
@@ -55,7 +58,7 @@ public sealed record ZtunnelCoverage
     public required Traffic Traffic { get; init; }
 
     /// <summary>Those with most plaintext first, then most bytes.</summary>
-    public IReadOnlyList<PairTraffic> Pairs { get; init; } = [];
+    public IReadOnlyList<PairTraffic> Pairs { get; init => field = value ?? []; } = [];
     public int PairsLeftOut { get; init; }
 }
 
@@ -64,7 +67,7 @@ public sealed record PodCoverage
 {
     /// <summary><c>namespace/name</c>.</summary>
     public required string Pod { get; init; }
-    public string Uid { get; init; } = "";
+    public string Uid { get; init => field = value ?? ""; } = "";
 
     /// <summary>
     /// <c>verified</c>: found as it should be, in the kernel and at ztunnel, at <see cref="VerifiedAt"/>. <c>enrolled</c>: enrolled, not looked at again yet.
@@ -102,7 +105,7 @@ public sealed record AgentCoverage
     public DateTimeOffset Time { get; init; }
 
     /// <summary>How pods are redirected: iptables or nftables.</summary>
-    public string Redirection { get; init; } = "";
+    public string Redirection { get; init => field = value ?? ""; } = "";
 
     /// <summary>ztunnels connected now.</summary>
     public int Ztunnels { get; init; }
@@ -111,7 +114,7 @@ public sealed record AgentCoverage
     public DateTimeOffset? LastVerification { get; init; }
 
     /// <summary>Pods that belong to the mesh, and those of its namespaces that are exempt.</summary>
-    public IReadOnlyList<PodCoverage> Pods { get; init; } = [];
+    public IReadOnlyList<PodCoverage> Pods { get; init => field = value ?? []; } = [];
 }
 
 /// <summary>How many pods are protected.</summary>
@@ -138,7 +141,7 @@ public sealed record PodCounts
 public sealed record MeshPod
 {
     public required string Pod { get; init; }
-    public string Node { get; init; } = "";
+    public string Node { get; init => field = value ?? ""; } = "";
     public required string Reason { get; init; }
     public string? Message { get; init; }
     public DateTimeOffset? Since { get; init; }
@@ -178,7 +181,7 @@ public sealed record MeshCoverage
     public required Traffic Traffic { get; init; }
 
     /// <summary>The part of it between workloads that the mesh knows: without what enters or leaves the cluster.</summary>
-    public Traffic BetweenWorkloads { get; init; } = new();
+    public Traffic BetweenWorkloads { get; init => field = value ?? new(); } = new();
 
     /// <summary>When the oldest ztunnel counted was started.</summary>
     public DateTimeOffset TrafficSince { get; init; }
@@ -187,17 +190,17 @@ public sealed record MeshCoverage
     public required Traffic LastHour { get; init; }
 
     /// <summary>Pods that should be protected and are not, longest first.</summary>
-    public IReadOnlyList<MeshPod> Gaps { get; init; } = [];
+    public IReadOnlyList<MeshPod> Gaps { get; init => field = value ?? []; } = [];
 
     /// <summary>Pods left out on purpose.</summary>
-    public IReadOnlyList<MeshPod> Exempt { get; init; } = [];
+    public IReadOnlyList<MeshPod> Exempt { get; init => field = value ?? []; } = [];
 
     /// <summary>Those with most plaintext first, then most bytes.</summary>
-    public IReadOnlyList<PairTraffic> Pairs { get; init; } = [];
+    public IReadOnlyList<PairTraffic> Pairs { get; init => field = value ?? []; } = [];
 
     /// <summary>Pairs counted in the totals and not listed.</summary>
     public int PairsLeftOut { get; init; }
-    public IReadOnlyList<NodeCoverage> Nodes { get; init; } = [];
+    public IReadOnlyList<NodeCoverage> Nodes { get; init => field = value ?? []; } = [];
 }
 
 /// <summary>Reads and writes the reports, without reflection.</summary>

@@ -55,9 +55,9 @@ public sealed record PolicyTarget
     /// <summary>Its API group; empty for the core group.</summary>
     [Schema(MaxLength = 253, Pattern = @"^$|^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$")] public string? Group { get; init; }
     /// <summary>Its kind.</summary>
-    [Schema(Required = true, MinLength = 1, MaxLength = 63, Pattern = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")] public string Kind { get; init; } = "";
+    [Schema(Required = true, MinLength = 1, MaxLength = 63, Pattern = "^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$")] public string Kind { get; init => field = value ?? ""; } = "";
     /// <summary>Its name.</summary>
-    [Schema(Required = true, MinLength = 1, MaxLength = 253)] public string Name { get; init; } = "";
+    [Schema(Required = true, MinLength = 1, MaxLength = 253)] public string Name { get; init => field = value ?? ""; } = "";
     /// <summary>Must be empty: targets are in the policy's own namespace.</summary>
     [Rule("self.size() == 0", "targetRefs.namespace: a policy can only be attached within its own namespace; leave it out")]
     public string? Namespace { get; init; }
@@ -168,7 +168,7 @@ public sealed record PolicyOperation
 public sealed record PolicyCondition
 {
     /// <summary>An attribute. ztunnel judges source.ip, source.namespace, source.principal, destination.ip and destination.port.</summary>
-    [Schema(Required = true, MinLength = 1)] public string Key { get; init; } = "";
+    [Schema(Required = true, MinLength = 1)] public string Key { get; init => field = value ?? ""; } = "";
     /// <summary>Any of these.</summary>
     [Schema(ItemMinLength = 1)] public IReadOnlyList<string>? Values { get; init; }
     /// <summary>None of these.</summary>

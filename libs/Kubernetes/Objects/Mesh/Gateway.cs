@@ -11,16 +11,16 @@ public sealed record Gateway : KubernetesObject, IResource<Gateway>
 
 public sealed record GatewaySpec
 {
-    public string GatewayClassName { get; init; } = "";
+    public string GatewayClassName { get; init => field = value ?? ""; } = "";
     public IReadOnlyList<GatewayListener> Listeners { get; init => field = value ?? []; } = [];
 }
 
 public sealed record GatewayListener
 {
-    public string Name { get; init; } = "";
+    public string Name { get; init => field = value ?? ""; } = "";
     public int Port { get; init; }
     /// <summary><c>HTTP</c>, <c>HBONE</c>, <c>istio.io/PROXY</c>, …</summary>
-    public string Protocol { get; init; } = "";
+    public string Protocol { get; init => field = value ?? ""; } = "";
     public AllowedRoutes? AllowedRoutes { get; init; }
 }
 
@@ -45,7 +45,7 @@ public sealed record GatewayStatusAddress
 {
     /// <summary><c>IPAddress</c> (also when null) or <c>Hostname</c>.</summary>
     public string? Type { get; init; }
-    public string Value { get; init; } = "";
+    public string Value { get; init => field = value ?? ""; } = "";
 }
 
 /// <summary>gateway.networking.k8s.io/v1 GatewayClass, the fields the mesh reads.</summary>
@@ -58,5 +58,5 @@ public sealed record GatewayClass : KubernetesObject, IResource<GatewayClass>
 
 public sealed record GatewayClassSpec
 {
-    public string ControllerName { get; init; } = "";
+    public string ControllerName { get; init => field = value ?? ""; } = "";
 }

@@ -22,9 +22,9 @@ public record MeshStatus
 public sealed record MeshCondition
 {
     /// <summary>What is claimed.</summary>
-    public string Type { get; init; } = "";
+    public string Type { get; init => field = value ?? ""; } = "";
     /// <summary>True, False or Unknown.</summary>
-    public string Status { get; init; } = "";
+    public string Status { get; init => field = value ?? ""; } = "";
     /// <summary>One CamelCase word.</summary>
     public string? Reason { get; init; }
     /// <summary>For people.</summary>

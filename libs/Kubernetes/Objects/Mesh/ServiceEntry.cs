@@ -72,7 +72,7 @@ public sealed record ServiceEntryPort
     public uint Number { get; init; }
 
     /// <summary>Unique within the entry; endpoints and container ports are matched by it.</summary>
-    [Schema(Required = true, MaxLength = 256)] public string Name { get; init; } = "";
+    [Schema(Required = true, MaxLength = 256)] public string Name { get; init => field = value ?? ""; } = "";
 
     /// <summary>HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS; TCP when not given.</summary>
     [Schema(MaxLength = 256)] public string? Protocol { get; init; }
@@ -102,7 +102,7 @@ public sealed record ServiceEntryStatus : MeshStatus
 public sealed record AssignedAddress
 {
     /// <summary>The address.</summary>
-    public string Value { get; init; } = "";
+    public string Value { get; init => field = value ?? ""; } = "";
     /// <summary>The host.</summary>
     public string? Host { get; init; }
 }
