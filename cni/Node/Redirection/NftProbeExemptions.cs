@@ -74,7 +74,20 @@ public sealed class NftProbeExemptions(NetworkNamespace? host, RedirectSettings 
         """;
 
     /// <summary>The elements of <c>nft -j list set</c>: an address, or { elem: { val: address, comment: … } }.</summary>
-    internal static IEnumerable<(IPAddress Address, string Comment)> Elements(string json)
+    /// <exception cref="IOException">nft printed something else.</exception>
+    internal static IReadOnlyList<(IPAddress Address, string Comment)> Elements(string json)
+    {
+        try
+        {
+            return [.. Read(json)];
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
+        {
+            throw new IOException($"nft listed a set in a form that cannot be read: {e.Message}", e);
+        }
+    }
+
+    private static IEnumerable<(IPAddress Address, string Comment)> Read(string json)
     {
         foreach (var entry in JsonNode.Parse(json)?["nftables"] as JsonArray ?? [])
             foreach (var element in entry?["set"]?["elem"] as JsonArray ?? [])
