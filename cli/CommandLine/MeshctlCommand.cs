@@ -3,6 +3,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using AmbientMesh.Cli.Coverage;
 using AmbientMesh.Cli.Explain;
+using AmbientMesh.Cli.Output;
 using AmbientMesh.Cli.Status;
 using AmbientMesh.Cli.ZtunnelConfig;
 using AmbientMesh.Kubernetes;
@@ -15,6 +16,7 @@ public static class MeshctlCommand
     /// <summary>Runs one command line and returns the exit code.</summary>
     public static async Task<int> RunAsync(IReadOnlyList<string> arguments, Surroundings surroundings, CancellationToken cancellationToken)
     {
+        surroundings = surroundings with { Out = new TerminalText(surroundings.Out), Error = new TerminalText(surroundings.Error) };
         var parsed = Build(surroundings).Parse(arguments);
         var invocation = new InvocationConfiguration { Output = surroundings.Out, Error = surroundings.Error, EnableDefaultExceptionHandler = false };
         try

@@ -50,21 +50,16 @@ internal static class CoverageCommand
         return page is not null && TryRead(Encoding.UTF8.GetBytes(page.ToJsonString()), out _, out var coverage, out _) ? Line(coverage) : null;
     }
 
-    private static bool TryRead(byte[] answer, [NotNullWhen(true)] out JsonNode? page, [NotNullWhen(true)] out MeshCoverage? coverage, out string problem)
+    internal static bool TryRead(byte[] answer, [NotNullWhen(true)] out JsonNode? page, [NotNullWhen(true)] out MeshCoverage? coverage, out string problem)
     {
         (page, coverage, problem) = (null, null, "it is empty");
         try
         {
-            page = JsonNode.Parse(answer);
-            coverage = page?.Deserialize(CoverageJson.Default.MeshCoverage);
-            if (page is null || coverage is null) return false;
-            if (coverage is { Pods: not null, Traffic: not null, Nodes: { } nodes, Gaps: { } gaps, Exempt: { } exempt, Pairs: { } pairs } &&
-                nodes.All(n => n is { Pods: not null, Agent: not null, Ztunnel: not null }) && gaps.All(g => g is not null) && exempt.All(e => e is not null) &&
-                pairs.All(p => p is { Traffic: not null })) return true;
-            problem = "a part of it is null";
-            return false;
+            page = AnswerJson.Read(answer);
+            coverage = AnswerJson.As(page, CoverageJson.Default.MeshCoverage);
+            return true;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
+        catch (JsonException e)
         {
             problem = e.Message;
             return false;
@@ -81,7 +76,7 @@ internal static class CoverageCommand
         return answer.Status == HttpStatusCode.OK ? answer.Body : throw new MeshctlException($"The control plane {controlPlane.Key.Name} answered {(int)answer.Status}: {answer.Text.Trim()}");
     }
 
-    private static void Show(TextWriter output, MeshCoverage coverage, bool all, DateTimeOffset now)
+    internal static void Show(TextWriter output, MeshCoverage coverage, bool all, DateTimeOffset now)
     {
         output.WriteLine(Line(coverage));
         output.WriteLine();

@@ -45,11 +45,17 @@ internal sealed class MeshVoices(MeshCluster cluster, MeshPods pods)
         if (query.Length == 0) return ([], null);
         var asked = await PartClient.TryAsync(() => cluster.Parts.JsonAsync(controlPlane, PartClient.ControlPlaneDebug, $"/debug/origins?{query}", cancellationToken));
         if (asked.Answer is not JsonArray list) return ([], asked.Problem is { } problem ? $"the Kubernetes objects behind the resources are not known: {problem}" : null);
-        return ([.. list.OfType<JsonObject>().Select(o => new Origin(
-            Text(o, "resource"), Text(o, "kind"), Text(o, "apiVersion"), Text(o, "namespace"), Text(o, "name"), (long?)o["generation"] ?? 0, Text(o, "resourceVersion")))], null);
+        return (Origins(list), null);
     }
 
-    private static string Text(JsonObject o, string key) => (string?)o[key] ?? "";
+    /// <summary>The objects of an answer to <c>/debug/origins</c>.</summary>
+    internal static IReadOnlyList<Origin> Origins(JsonArray answer) =>
+    [
+        .. answer.OfType<JsonObject>().Select(o => new Origin(
+            Text(o, "resource"), Text(o, "kind"), Text(o, "apiVersion"), Text(o, "namespace"), Text(o, "name"), o.Number("generation") ?? 0, Text(o, "resourceVersion"))),
+    ];
+
+    private static string Text(JsonObject o, string key) => o.Text(key) ?? "";
 
     private async Task<T> AskAsync<T>(Pod ztunnel, string path, JsonTypeInfo<T> type, CancellationToken cancellationToken) where T : class
     {
@@ -60,7 +66,7 @@ internal sealed class MeshVoices(MeshCluster cluster, MeshPods pods)
         if (answer.Status != HttpStatusCode.OK) throw new MeshctlException($"{ztunnel.Key.Name} on node {ztunnel.Spec.NodeName} cannot explain: {said}");
         try
         {
-            return JsonSerializer.Deserialize(answer.Body, type) ?? throw new JsonException("null");
+            return AnswerJson.As(AnswerJson.Read(answer.Body), type);
         }
         catch (JsonException e)
         {

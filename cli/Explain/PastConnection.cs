@@ -13,12 +13,12 @@ internal sealed record RememberedEnd(string Node, string Ztunnel, JsonObject Rec
 {
     public bool IsOutbound => Text("direction") == "outbound";
     public string Pod => Text("pod");
-    public string? Reason => (string?)Record["reason"];
-    public string? Error => (string?)Record["error"];
-    public string Text(string key) => (string?)Record[key] ?? "";
-    public string Of(string end, string key) => (string?)Record[end]?[key] ?? "";
-    public (string Kind, string Name, string Detail)? DecidedBy => Record["decidedBy"] is JsonObject by ? ((string?)by["kind"] ?? "", (string?)by["name"] ?? "", (string?)by["detail"] ?? "") : null;
-    public DateTimeOffset? At => DateTimeOffset.TryParse((string?)Record["endedAt"] ?? (string?)Record["openedAt"], CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+    public string? Reason => Record.Text("reason");
+    public string? Error => Record.Text("error");
+    public string Text(string key) => Record.Text(key) ?? "";
+    public string Of(string end, string key) => Record.Member(end).Text(key) ?? "";
+    public (string Kind, string Name, string Detail)? DecidedBy => Record["decidedBy"] is JsonObject by ? (by.Text("kind") ?? "", by.Text("name") ?? "", by.Text("detail") ?? "") : null;
+    public DateTimeOffset? At => Record.Time("endedAt") ?? Record.Time("openedAt");
 }
 
 /// <summary>An object that decided then, as it is now.</summary>
@@ -59,7 +59,7 @@ internal static class PastConnection
         var answers = await Task.WhenAll(running.Select(z => PartClient.TryAsync(() => cluster.Parts.JsonAsync(z, PartClient.ZtunnelAdmin, $"/debug/connections?id={id}", cancellationToken))));
         var ends = new List<RememberedEnd>();
         for (var i = 0; i < running.Count; i++)
-            foreach (var record in ((answers[i].Answer?["connections"] as JsonArray) ?? []).OfType<JsonObject>()) ends.Add(new RememberedEnd(running[i].Spec.NodeName ?? "", running[i].Key.Name, record));
+            foreach (var record in answers[i].Answer.Objects("connections")) ends.Add(new RememberedEnd(running[i].Spec.NodeName ?? "", running[i].Key.Name, record));
         return ([.. ends.OrderByDescending(e => e.IsOutbound).ThenBy(e => e.At)], [.. answers.Select(a => a.Problem).OfType<string>()]);
     }
 
@@ -86,9 +86,8 @@ internal static class PastConnection
     /// <summary>Its managers say when they last wrote it; writes to the status alone do not count.</summary>
     private static DecidingObject Compared(string kind, string ns, string name, JsonObject now, DateTimeOffset? at)
     {
-        var generation = (long?)now["metadata"]?["generation"];
-        var writes = ((now["metadata"]?["managedFields"] as JsonArray) ?? []).OfType<JsonObject>().Where(m => (string?)m["subresource"] is null or "")
-            .Select(m => (By: (string?)m["manager"] ?? "?", At: DateTimeOffset.TryParse((string?)m["time"], CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : (DateTimeOffset?)null));
+        var generation = now.Member("metadata").Number("generation");
+        var writes = now.Member("metadata").Objects("managedFields").Where(m => m.Text("subresource") is null or "").Select(m => (By: m.Text("manager") ?? "?", At: m.Time("time")));
         var last = writes.Where(w => w.At is not null).OrderByDescending(w => w.At).FirstOrDefault();
         if (at is null || last.At is null) return new DecidingObject(kind, ns, name, generation, null, $"generation {generation} now");
         return last.At > at

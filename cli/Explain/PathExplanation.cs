@@ -41,7 +41,7 @@ internal sealed record PathExplanation(
     public Outcome Outcome { get; } = Together(Outbound, Branches);
 
     /// <summary>How probable it is that the connection is allowed, 0 to 1.</summary>
-    public double AllowedShare { get; } = Branches.Where(b => b.Outcome.IsAllowed == true).Sum(b => b.Route.Share);
+    public double AllowedShare { get; } = Math.Clamp(Branches.Where(b => b.Outcome.IsAllowed == true).Sum(b => b.Route.Share), 0, 1);
 
     public IEnumerable<Origin> OriginsOf(IEnumerable<string> resources)
     {

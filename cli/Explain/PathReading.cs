@@ -105,10 +105,10 @@ internal sealed class PathReading(MeshCluster cluster, MeshPods pods)
         return problems;
     }
 
-    private static IReadOnlyList<Disagreement> Disagreements(OutboundExplanation outbound, IReadOnlyList<Branch> branches)
+    internal static IReadOnlyList<Disagreement> Disagreements(OutboundExplanation outbound, IReadOnlyList<Branch> branches)
     {
         var found = new HashSet<Disagreement>();
-        var here = outbound.Resources.ToDictionary(r => (r.Kind, r.Name));
+        var here = outbound.Resources.DistinctBy(r => (r.Kind, r.Name)).ToDictionary(r => (r.Kind, r.Name));
         foreach (var inbound in branches.Select(b => b.Inbound).OfType<InboundExplanation>())
             foreach (var there in inbound.Resources)
                 if (here.TryGetValue((there.Kind, there.Name), out var ours) && ours.Digest != there.Digest) found.Add(new Disagreement(there.Kind, there.Name, outbound.By.Node, inbound.By.Node));

@@ -1,6 +1,6 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cli.Output;
+using AmbientMesh.Cli.Reaching;
 using AmbientMesh.Kubernetes;
 
 namespace AmbientMesh.Cli.Explain;
@@ -26,8 +26,8 @@ internal static class CaptureJudgement
         facts.Insert(0, annotation is null ? $"it has no annotation {Redirection}" : $"annotation {Redirection} is {annotation}");
         if (Entry(agent, "enrolled", pod) is { } enrolled)
         {
-            var verified = Time(agent?["lastVerification"]) is { } at ? $", verified {Ages.Of(now - at)} ago" : "";
-            var isComplete = (bool?)enrolled["complete"] ?? false;
+            var verified = agent.Time("lastVerification") is { } at ? $", verified {Ages.Of(now - at)} ago" : "";
+            var isComplete = enrolled.Flag("complete");
             facts.Insert(0, $"the node agent redirects it{verified}");
             return new PodCapture(true, facts, isComplete ? null : "the node agent says that its redirection is not complete");
         }
@@ -54,7 +54,5 @@ internal static class CaptureJudgement
         return false;
     }
 
-    private static JsonNode? Entry(JsonNode? agent, string list, Pod pod) => (agent?[list] as JsonArray)?.FirstOrDefault(e => (string?)e?["uid"] == pod.Metadata.Uid);
-
-    private static DateTimeOffset? Time(JsonNode? node) => DateTimeOffset.TryParse((string?)node, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
+    private static JsonObject? Entry(JsonNode? agent, string list, Pod pod) => agent.Objects(list).FirstOrDefault(e => e.Text("uid") == pod.Metadata.Uid);
 }

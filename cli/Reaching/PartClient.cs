@@ -69,7 +69,7 @@ public sealed class PartClient(PodPorts ports, TimeProvider clock)
         var page = await PageAsync(pod, port, path, cancellationToken);
         try
         {
-            return JsonNode.Parse(page) ?? throw new JsonException("null");
+            return AnswerJson.Read(page);
         }
         catch (JsonException e)
         {

@@ -31,7 +31,7 @@ internal sealed record ZtunnelStatus(Pod Pod, string? Version, string? ControlPl
 }
 
 /// <summary>One node agent, by its own status page.</summary>
-internal sealed record AgentStatus(Pod Pod, string? Version, bool IsReady, int Ztunnels, int Enrolled, IReadOnlyList<(string Pod, string Reason)> NotEnrolled, DateTimeOffset? LastVerification, IReadOnlyList<string> Problems)
+internal sealed record AgentStatus(Pod Pod, string? Version, bool IsReady, long Ztunnels, int Enrolled, IReadOnlyList<(string Pod, string Reason)> NotEnrolled, DateTimeOffset? LastVerification, IReadOnlyList<string> Problems)
 {
     public bool IsFine => IsReady && Ztunnels > 0 && NotEnrolled.Count == 0;
 }

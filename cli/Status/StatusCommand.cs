@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cli.CommandLine;
 using AmbientMesh.Cli.Output;
+using AmbientMesh.Cli.Reaching;
 
 namespace AmbientMesh.Cli.Status;
 
@@ -69,11 +70,11 @@ internal static class StatusCommand
         foreach (var problem in status.Problems) output.WriteLine($"Not asked: {problem}");
     }
 
-    private static string? AuthorityLine(JsonNode? authority)
+    internal static string? AuthorityLine(JsonNode? authority)
     {
-        if (authority?["signing"] is not JsonObject signing || authority["roots"] is not JsonArray roots) return null;
-        var next = authority["rotation"] is JsonObject rotation ? $"; next step of the root's exchange: {rotation["next_step"]} at {rotation["due"]}" : "";
-        return $"{((bool?)authority["plugged_in"] == true ? "plugged-in" : "self-signed")} CA {signing["subject"]} {signing["serial"]} signs until {signing["not_after"]}, {roots.Count} root{(roots.Count == 1 ? " is" : "s are")} trusted{next}";
+        if (authority.Member("signing") is not JsonObject signing || authority.Member("roots") is not JsonArray roots) return null;
+        var next = authority.Member("rotation") is JsonObject rotation ? $"; next step of the root's exchange: {rotation.Text("next_step")} at {rotation.Text("due")}" : "";
+        return $"{(authority.Flag("plugged_in") ? "plugged-in" : "self-signed")} CA {signing.Text("subject")} {signing.Text("serial")} signs until {signing.Text("not_after")}, {roots.Count} root{(roots.Count == 1 ? " is" : "s are")} trusted{next}";
     }
 
     private static JsonObject Json(MeshStatus status) => new()

@@ -58,12 +58,14 @@ internal static class StatusReading
     private static Task<Asked<AgentStatus>> AgentAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) => PartClient.TryAsync(async () =>
     {
         if (!IsRunning(pod)) return new AgentStatus(pod, null, false, 0, 0, [], null, [$"the pod is {pod.Status.Phase}"]);
-        var status = await cluster.Parts.JsonAsync(pod, PartClient.AgentStatus, "/status", cancellationToken);
-        return new AgentStatus(
-            pod, null, (bool?)status["ready"] ?? false, (int?)status["ztunnels"] ?? 0, (status["enrolled"] as JsonArray)?.Count ?? 0,
-            [.. ((status["notEnrolled"] as JsonArray) ?? []).OfType<JsonObject>().Select(p => ($"{p["namespace"]}/{p["name"]}", (string?)p["reason"] ?? ""))],
-            SyncReading.Time(status["lastVerification"]), [.. ((status["problems"] as JsonArray) ?? []).Select(p => (string?)p ?? "")]);
+        return Agent(pod, await cluster.Parts.JsonAsync(pod, PartClient.AgentStatus, "/status", cancellationToken));
     });
+
+    /// <summary>An agent, as its page tells it.</summary>
+    internal static AgentStatus Agent(Pod pod, JsonNode status) => new(
+        pod, null, status.Flag("ready"), status.Number("ztunnels") ?? 0, status.Items("enrolled").Count(),
+        [.. status.Objects("notEnrolled").Select(p => ($"{p["namespace"]}/{p["name"]}", p.Text("reason") ?? ""))],
+        status.Time("lastVerification"), [.. status.Items("problems").Select(AnswerJson.Text).OfType<string>()]);
 
     // Not every control plane has every page; its absence is no problem of the mesh.
     private static async Task<JsonNode?> PageAsync(MeshCluster cluster, MeshPods pods, string page, CancellationToken cancellationToken)

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json.Nodes;
 using AmbientMesh.Cli.CommandLine;
 using AmbientMesh.Cli.Reaching;
@@ -32,19 +31,21 @@ internal static class SyncReading
         return new ZtunnelStatus(pod, version, client?.ControlPlane, client?.Cluster, client?.ConnectedAt, client?.Types ?? []);
     }
 
-    internal static DateTimeOffset? Time(JsonNode? node) =>
-        DateTimeOffset.TryParse((string?)node, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var time) ? time : null;
-
     private static Task<Asked<IReadOnlyList<Client>>> OfReplicaAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) => PartClient.TryAsync<IReadOnlyList<Client>>(async () =>
     {
         var page = await cluster.Parts.JsonAsync(pod, PartClient.ControlPlaneDebug, "/debug/syncz", cancellationToken);
-        if (page is not JsonArray clients) throw new MeshctlException($"The control plane {pod.Key.Name} answered /debug/syncz with something that is no list.");
-        return [.. clients.OfType<JsonObject>().Select(client => new Client(
-            pod.Key.Name, (string?)client["proxy"] ?? "", (string?)client["cluster_id"], Time(client["connected_at"]),
-            [.. ((client["types"] as JsonObject) ?? []).Where(t => t.Value is JsonObject).Select(t => Type(t.Key, (JsonObject)t.Value!))]))];
+        return Clients(pod.Key.Name, page) ?? throw new MeshctlException($"The control plane {pod.Key.Name} answered /debug/syncz with something that is no list.");
     });
 
+    /// <summary>The clients of a replica, as its page tells them; null when it is no list.</summary>
+    internal static IReadOnlyList<Client>? Clients(string replica, JsonNode page) => page is not JsonArray clients ? null :
+    [
+        .. clients.OfType<JsonObject>().Select(client => new Client(
+            replica, client.Text("proxy") ?? "", client.Text("cluster_id"), client.Time("connected_at"),
+            [.. ((client["types"] as JsonObject) ?? []).Where(t => t.Value is JsonObject).Select(t => Type(t.Key, (JsonObject)t.Value!))])),
+    ];
+
     private static TypeSync Type(string url, JsonObject type) => new(
-        url, (bool?)type["synced"] ?? false, (string?)type["nonce_sent"] ?? "", (string?)type["nonce_acked"] ?? "", Time(type["last_push"]),
-        [.. ((type["rejected"] as JsonObject) ?? []).Select(r => (r.Key, (string?)r.Value ?? ""))]);
+        url, type.Flag("synced"), type.Text("nonce_sent") ?? "", type.Text("nonce_acked") ?? "", type.Time("last_push"),
+        [.. ((type["rejected"] as JsonObject) ?? []).Select(r => (r.Key, AnswerJson.Text(r.Value) ?? ""))]);
 }

@@ -92,7 +92,7 @@ internal static class PartVersions
         throw new MeshctlException("its metrics do not name its build");
 
     private static async Task<string> AgentAsync(MeshCluster cluster, Pod pod, CancellationToken cancellationToken) =>
-        (string?)(await cluster.Parts.JsonAsync(pod, PartClient.AgentStatus, "/status", cancellationToken))["version"] ?? throw new MeshctlException("its status does not name its version");
+        (await cluster.Parts.JsonAsync(pod, PartClient.AgentStatus, "/status", cancellationToken)).Text("version") ?? throw new MeshctlException("its status does not name its version");
 
     private static string? Between(string text, string before, string after)
     {

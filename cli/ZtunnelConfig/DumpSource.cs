@@ -49,15 +49,16 @@ internal static class DumpSource
     public static async Task<NamedDump> AskAsync(MeshCluster cluster, Pod ztunnel, CancellationToken cancellationToken) =>
         Parse(ztunnel.Key.Name, await cluster.Parts.PageAsync(ztunnel, PartClient.ZtunnelAdmin, "/config_dump", cancellationToken));
 
-    private static NamedDump Parse(string origin, byte[] text)
+    /// <exception cref="MeshctlException">It is no dump.</exception>
+    internal static NamedDump Parse(string origin, byte[] text)
     {
         try
         {
-            var document = JsonNode.Parse(text) as JsonObject ?? throw new JsonException("it is no object");
+            var document = AnswerJson.Read(text) as JsonObject ?? throw new JsonException("it is no object");
             if (!document.ContainsKey("workloads")) throw new JsonException("it has no workloads");
-            return new NamedDump(origin, document, document.Deserialize(ZtunnelDumpJson.Default.ZtunnelDump)!);
+            return new NamedDump(origin, document, AnswerJson.As(document, ZtunnelDumpJson.Default.ZtunnelDump));
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
+        catch (JsonException e)
         {
             throw new MeshctlException($"{origin} is not a ztunnel's configuration dump: {e.Message}", e);
         }

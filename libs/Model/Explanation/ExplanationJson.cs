@@ -4,7 +4,7 @@ namespace AmbientMesh.Model.Explanation;
 
 /// <summary>Writes and reads explanations: camel case, closed sets by name, nulls left out.</summary>
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, UseStringEnumConverter = true, WriteIndented = true,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, GenerationMode = JsonSourceGenerationMode.Metadata)]
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, GenerationMode = JsonSourceGenerationMode.Metadata, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(OutboundExplanation))]
 [JsonSerializable(typeof(InboundExplanation))]
 public sealed partial class ExplanationJson : JsonSerializerContext;

@@ -43,20 +43,20 @@ public sealed record WorkloadReport
 /// <summary>A service, as far as an explanation shows it.</summary>
 /// <param name="Resource">Its name on the wire, <c>namespace/hostname</c>.</param>
 /// <param name="Waypoint">Null when traffic to it needs none.</param>
-public sealed record ServiceReport(string Resource, string Name, string Namespace, string Hostname, string? Waypoint)
+public sealed record ServiceReport(string Resource, string Name, string Namespace, string Hostname, string? Waypoint = null)
 {
     public static ServiceReport Of(MeshService service) => new(service.Key.ToString(), service.Name, service.Namespace, service.Hostname, service.Waypoint?.ToString());
 }
 
 /// <summary>The certificate of an identity at this ztunnel.</summary>
 /// <param name="Problem">Why there is no valid one; null when there is, or while the first is awaited.</param>
-public sealed record CertificateReport(string Identity, bool IsValid, DateTimeOffset? NotBefore, DateTimeOffset? NotAfter, string? Problem);
+public sealed record CertificateReport(string Identity, bool IsValid, DateTimeOffset? NotBefore = null, DateTimeOffset? NotAfter = null, string? Problem = null);
 
 /// <summary>Why a connection is refused.</summary>
 /// <param name="Reason">A word of <see cref="Reasons"/>.</param>
 /// <param name="Text">As the access log's <c>error</c> has it.</param>
 /// <param name="DecidedBy">As the access log's <c>decided_by</c> has it; null where nothing but the fact itself decided.</param>
-public sealed record RefusalReport(string Reason, string Text, Decider? DecidedBy);
+public sealed record RefusalReport(string Reason, string Text, Decider? DecidedBy = null);
 
 /// <summary>A resource as one ztunnel holds it.</summary>
 /// <param name="Kind"><c>workload</c>, <c>service</c> or <c>policy</c>.</param>

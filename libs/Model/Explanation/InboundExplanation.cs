@@ -84,4 +84,4 @@ public sealed record PolicyReport
 /// <summary>One rule of a policy.</summary>
 /// <param name="Text">All of it, in words.</param>
 /// <param name="FailingClause">The first clause that does not hold, in words; null when the rule matches.</param>
-public sealed record RuleReport(string Text, bool Matches, string? FailingClause);
+public sealed record RuleReport(string Text, bool Matches, string? FailingClause = null);

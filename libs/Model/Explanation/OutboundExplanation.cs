@@ -59,7 +59,7 @@ public sealed record SearchReport(ServiceReport Service, int Port, string Use, s
 /// <param name="IsCandidate">It may be chosen.</param>
 /// <param name="Why">Why it is in or out, in words.</param>
 /// <param name="Weight">Its part among the candidates.</param>
-public sealed record EndpointReport(WorkloadReport Workload, bool IsCandidate, string Why, int? Port, uint Weight);
+public sealed record EndpointReport(WorkloadReport Workload, bool IsCandidate, string Why, int? Port = null, uint Weight = 0);
 
 /// <summary>One way a connection may go.</summary>
 public sealed record RouteReport
