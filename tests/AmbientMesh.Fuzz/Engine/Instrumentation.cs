@@ -10,7 +10,7 @@ internal static class Instrumentation
     private static readonly string[] Instrumented =
     [
         "AmbientMesh.Hbone", "AmbientMesh.Identity", "AmbientMesh.Kubernetes", "AmbientMesh.Linux", "AmbientMesh.Model", "AmbientMesh.Protocol",
-        "AmbientMesh.Rpc", "AmbientMesh.Telemetry", "AmbientMesh.Xds", "ztunnel", "controlplane", "cni-node", "istio-cni", "YamlDotNet", "Google.Protobuf",
+        "AmbientMesh.Rpc", "AmbientMesh.Telemetry", "AmbientMesh.Xds", "ztunnel", "controlplane", "cni-node", "istio-cni", "meshctl", "YamlDotNet", "Google.Protobuf",
     ];
 
     /// <summary>Copies the folder of the running program to <paramref name="target"/>; an existing copy that is as new is kept.</summary>

@@ -82,17 +82,7 @@ public sealed class TranslationTarget : FuzzTarget
     public override void Run(byte[] input)
     {
         var mode = (input.Length > 0 ? input[0] : 0) % 5;
-        JsonObject? given;
-        try
-        {
-            given = JsonNode.Parse(input.AsSpan(Math.Min(1, input.Length)), documentOptions: KubernetesJson.Documents) as JsonObject;
-            Touch(given);
-        }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
-        {
-            return;   // no JSON, or what an API server has put right before anybody reads it: repeated names, half surrogates
-        }
-        if (given is null || GenericKey(given) is not { } key) return;
+        if (UserObjects.Read(input.AsSpan(Math.Min(1, input.Length))) is not { } given || GenericKey(given) is not { } key) return;
         var failures = new List<string>();
         var graph = new CollectionGraph { TransformationFailed = (_, failed, problem) => failures.Add($"{failed}: {problem.GetType().Name} {problem.Message}") };
         var mesh = new MeshCollections(graph, new MeshScope());
@@ -117,17 +107,43 @@ public sealed class TranslationTarget : FuzzTarget
         {
             case 0: mesh.Policies.AuthorizationPolicies.Set(key, given); return true;
             case 1: mesh.Policies.PeerAuthentications.Set(key, given); return true;
-            case 2: return Typed<Service>(given, o => mesh.Services.Set(o.Key, o));
-            case 3: return Typed<EndpointSlice>(given, o => mesh.EndpointSlices.Set(o.Key, o));
-            default: return Typed<Pod>(given, o => mesh.Pods.Set(o.Key, o));
+            case 2: return UserObjects.Typed<Service>(given, o => mesh.Services.Set(o.Key, o));
+            case 3: return UserObjects.Typed<EndpointSlice>(given, o => mesh.EndpointSlices.Set(o.Key, o));
+            default: return UserObjects.Typed<Pod>(given, o => mesh.Pods.Set(o.Key, o));
         }
     }
 
-    private static bool Typed<T>(JsonObject given, Action<T> set) where T : KubernetesObject, IResource<T>
+    // Every object here is of a namespaced kind, so the API server has given it both.
+    private static ObjectKey? GenericKey(JsonObject given) =>
+        given["metadata"] is JsonObject metadata && Text(metadata["name"]) && Text(metadata["namespace"]) ? GenericObjects.KeyOf(given) : null;
+
+    private static bool Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) && text.Length > 0 && !text.Contains('/', StringComparison.Ordinal);
+}
+
+/// <summary>Objects as the API server hands them on: JSON without repeated names and half surrogates, which it has put right before anybody reads it.</summary>
+internal static class UserObjects
+{
+    /// <summary>Null when it is no such object.</summary>
+    public static JsonObject? Read(ReadOnlySpan<byte> input)
+    {
+        try
+        {
+            var given = JsonNode.Parse(input, documentOptions: KubernetesJson.Documents) as JsonObject;
+            Touch(given);
+            return given;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>False when it cannot be read as one of its kind, or has the name of the bystander pod.</summary>
+    public static bool Typed<T>(JsonObject given, Action<T> set) where T : KubernetesObject, IResource<T>
     {
         using var json = JsonDocument.Parse(given.ToJsonString());
         if (!ObjectReading.TryRead(json.RootElement, T.Kind, out var read, out _)) return false;
-        if (read.Key == new ObjectKey("ns", "p")) return false;   // the bystander's own name
+        if (read.Key == new ObjectKey("ns", "p")) return false;
         set(read);
         return true;
     }
@@ -139,12 +155,6 @@ public sealed class TranslationTarget : FuzzTarget
         else if (node is JsonArray items) foreach (var item in items) Touch(item);
         else _ = node?.ToString();
     }
-
-    // Every object here is of a namespaced kind, so the API server has given it both.
-    private static ObjectKey? GenericKey(JsonObject given) =>
-        given["metadata"] is JsonObject metadata && Text(metadata["name"]) && Text(metadata["namespace"]) ? GenericObjects.KeyOf(given) : null;
-
-    private static bool Text(JsonNode? node) => node is JsonValue value && value.TryGetValue<string>(out var text) && text.Length > 0 && !text.Contains('/', StringComparison.Ordinal);
 }
 
 /// <summary>YAML from settings, ConfigMaps and kubeconfig files.</summary>
