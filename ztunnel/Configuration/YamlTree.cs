@@ -28,6 +28,10 @@ internal static class YamlTree
         {
             throw new FormatException($"{e.Message} (at {e.Start})", e);
         }
+        catch (Exception e) when (e is ArgumentException or InvalidOperationException)
+        {
+            throw new FormatException(e.Message, e);   // of the library, for some texts that are no YAML
+        }
     }
 
     private static JsonNode? Node(Parser parser, int depth)
