@@ -26,8 +26,8 @@ internal static class AnswerJson
         }
     }
 
-    /// <summary>The answer as what it is to be; nulls in it count as absent, in lists too.</summary>
-    /// <exception cref="JsonException">It is something else.</exception>
+    /// <summary>The answer as what it is to be; a member that is null counts as absent.</summary>
+    /// <exception cref="JsonException">It is something else, or a list has null in it.</exception>
     public static T As<T>(JsonNode answer, JsonTypeInfo<T> type) where T : class
     {
         if (HasNull(answer)) RemoveNulls(answer = answer.DeepClone());
@@ -77,8 +77,7 @@ internal static class AnswerJson
         }
         else if (node is JsonArray items)
         {
-            items.RemoveAll(item => item is null);
-            foreach (var item in items) RemoveNulls(item!);
+            foreach (var item in items) RemoveNulls(item ?? throw new JsonException($"{items.GetPath()} has null in it"));
         }
     }
 }

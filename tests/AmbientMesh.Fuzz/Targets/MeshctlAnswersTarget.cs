@@ -68,7 +68,8 @@ public sealed class MeshctlAnswersTarget : FuzzTarget
         }
         if (page == 5)
         {
-            CoverageCommand.Show(output, CoverageCommand.Parse(body).Coverage, all: true, Now);
+            if (CoverageCommand.TryRead(body, out _, out var coverage, out var problem)) CoverageCommand.Show(output, coverage, all: true, Now);
+            else Demand.That(problem.Length > 0, "a refusal has a reason");
             return;
         }
         var answer = AnswerJson.Read(body);
