@@ -33,7 +33,7 @@ public sealed record HbonePoolKey
     {
         Peer = peer;
         Source = source;
-        Destinations = [.. destinations.Distinct().OrderBy(d => d.ToString(), StringComparer.Ordinal)];
+        Destinations = destinations is IReadOnlyList<SpiffeId> { Count: 1 } one ? one : [.. destinations.Distinct().OrderBy(d => d.ToString(), StringComparer.Ordinal)];
         EndPoint = endPoint;
         SourceAddress = sourceAddress;
     }

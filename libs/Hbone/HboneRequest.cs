@@ -54,6 +54,14 @@ public sealed class HboneRequest
     /// <summary>Whether it was accepted or rejected already.</summary>
     public bool IsAnswered => Volatile.Read(ref _answered) != 0;
 
+    /// <summary>The first value of a header; null without one.</summary>
+    public string? Value(string name)
+    {
+        for (var i = 0; i < Headers.Count; i++)
+            if (Headers[i].Name == name) return Headers[i].Value;
+        return null;
+    }
+
     /// <summary>All values of a header, in order.</summary>
     public IEnumerable<string> Values(string name) => Headers.Where(h => h.Name == name).Select(h => h.Value);
 

@@ -6,7 +6,7 @@ namespace AmbientMesh.Hbone;
 
 /// <summary>Opens tunnels the usual way: a socket made by <paramref name="openSocket"/> (inside the pod's network namespace), TCP connect within 10 s,
 /// TLS with the source identity's credentials, the peer checked against the key's destinations, HTTP/2.</summary>
-/// <param name="openSocket">Makes an unconnected TCP socket for the address family, in the right namespace and with the wanted options.</param>
+/// <param name="openSocket">Makes an unconnected TCP socket for the address family, in the right namespace and with the wanted options, TCP_NODELAY among them.</param>
 /// <param name="credentials">The current credentials of an identity; may wait for the certificate authority.</param>
 public sealed class TunnelDialer(
     Func<AddressFamily, Socket> openSocket,
@@ -28,7 +28,7 @@ public sealed class TunnelDialer(
     public async Task<HboneClientConnection> DialAsync(HbonePoolKey key, CancellationToken cancellationToken)
     {
         var own = await credentials(key.Source, cancellationToken);
-        var transport = new SocketTransport(await ConnectAsync(key.EndPoint, cancellationToken));
+        var transport = new SocketTransport(await ConnectAsync(key.EndPoint, cancellationToken), isPrepared: true);
         using var limit = new CancellationTokenSource(HandshakeTimeout, _clock);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
         try

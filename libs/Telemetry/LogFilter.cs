@@ -7,7 +7,7 @@ namespace AmbientMesh.Telemetry;
 /// <remarks>The form of RUST_LOG: <c>info</c>, <c>ztunnel::access=debug,warn</c>. A target covers everything below it (<c>a</c> covers <c>a::b</c>).</remarks>
 public sealed class LogFilter
 {
-    private sealed record Rules(LogLevel Default, IReadOnlyList<(string Target, LogLevel Level)> Targets);
+    private sealed record Rules(LogLevel Default, (string Target, LogLevel Level)[] Targets);
 
     private readonly Rules _initial;
     private volatile Rules _rules;
@@ -99,7 +99,7 @@ public sealed class LogFilter
                 targets.Add((target, level));
             }
         }
-        rules = rules with { Targets = targets };
+        rules = rules with { Targets = [.. targets] };
         return true;
     }
 

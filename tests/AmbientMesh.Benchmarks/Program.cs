@@ -8,8 +8,9 @@ var output = new Option<string>("--out") { Description = "folder for l4.json and
 var foreign = new Option<string?>("--ztunnel") { Description = "another ztunnel's executable, measured in the same places" };
 var own = new Option<string?>("--own") { Description = "our ztunnel's executable; default artifacts/publish/ztunnel/ztunnel" };
 var only = new Option<string[]>("--only") { Description = "of direct, ours, haproxy", AllowMultipleArgumentsPerToken = true };
+var parts = new Option<MeasuredPart[]>("--measure") { Description = "these parts only", AllowMultipleArgumentsPerToken = true };
 var environment = new Option<string[]>("--env") { Description = "NAME=VALUE for our ztunnel's environment", AllowMultipleArgumentsPerToken = true };
-var l4 = new Command("l4", "throughput, latency, new connections, processor time and memory: direct, our ztunnel pair, an HAProxy mTLS pair") { seconds, rounds, output, foreign, own, only, environment };
+var l4 = new Command("l4", "throughput, latency, new connections, processor time and memory: direct, our ztunnel pair, an HAProxy mTLS pair") { seconds, rounds, output, foreign, own, only, parts, environment };
 l4.SetAction(async (parsed, cancellationToken) =>
 {
     string[] candidates = parsed.GetValue(own) is { } given ? [given] : ["artifacts/publish/ztunnel/ztunnel", "artifacts/bin/AmbientMesh.Ztunnel/release/ztunnel"];
@@ -29,7 +30,7 @@ l4.SetAction(async (parsed, cancellationToken) =>
     {
         var options = new L4Options(
             Path.GetFullPath(program!), parsed.GetValue(foreign) is { } f ? Path.GetFullPath(f) : null,
-            TimeSpan.FromSeconds(parsed.GetValue(seconds)), parsed.GetValue(rounds), parsed.GetValue(output)!, parsed.GetValue(only) ?? [],
+            TimeSpan.FromSeconds(parsed.GetValue(seconds)), parsed.GetValue(rounds), parsed.GetValue(output)!, parsed.GetValue(only) ?? [], parsed.GetValue(parts) ?? [],
             (parsed.GetValue(environment) ?? []).Select(e => e.Split('=', 2)).ToDictionary(e => e[0], e => e.ElementAtOrDefault(1) ?? ""));
         await L4Benchmark.RunAsync(options, cancellationToken);
         return 0;

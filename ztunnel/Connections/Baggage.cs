@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using AmbientMesh.Model;
 
@@ -8,6 +9,9 @@ public sealed record Baggage
 {
     private const int MaxValue = 253;
 
+    /// <summary>By version of a workload: a pod's connections all say the same.</summary>
+    private static readonly ConditionalWeakTable<Workload, string> Written = [];
+
     public string Cluster { get; init; } = "";
     public string Namespace { get; init; } = "";
     public string WorkloadName { get; init; } = "";
@@ -17,7 +21,9 @@ public sealed record Baggage
     public string Zone { get; init; } = "";
 
     /// <summary>The header's value for a workload: fixed order, empty members left out (L4 reference §3.2).</summary>
-    public static string Write(Workload workload)
+    public static string Write(Workload workload) => Written.TryGetValue(workload, out var written) ? written : Written.GetValue(workload, Text);
+
+    private static string Text(Workload workload)
     {
         var text = new StringBuilder(160);
         Member(text, "k8s.cluster.name", workload.ClusterId);

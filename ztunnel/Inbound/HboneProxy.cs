@@ -38,7 +38,6 @@ public sealed class HboneProxy(PodContext pod)
         using var connection = pod.Connections.Begin();
         try
         {
-            pod.Sockets.Apply(accepted);
             using var place = _tunnelsBySource.TryEnter(source.Address);
             if (place is null) Reject(connection, source, local, CloseReason.TooManyFrom(source.Address, "tunnels"));
             else if (_handshakes.TryEnter(source.Address) is not { } handshake) Reject(connection, source, local, CloseReason.TooManyFrom(source.Address, "handshakes"));
@@ -96,7 +95,7 @@ public sealed class HboneProxy(PodContext pod)
         using var either = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, connection.Closing);
         if (await pod.LocalWorkloadAsync(either.Token) is not { } local) return null;
         var credentials = await CredentialsAsync(local.Identity, connection, either.Token);
-        var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted), credentials, either.Token);
+        var tls = await TlsHandshake.AcceptAsync(new SocketTransport(accepted, isPrepared: true), credentials, either.Token);
         (connection.PeerPath, connection.PeerIdentity) = (tls.Peer.Path, tls.Peer.Identity);
         // Whoever ends the tunnels of a new list has not seen the path before this line, and TLS judged by the list at its beginning.
         if (_services.Svids.IsRevoked(tls.Peer.Path))
@@ -147,7 +146,7 @@ public sealed class HboneProxy(PodContext pod)
         await Task.Yield();   // the connection's reader must not wait for an application
         using var connection = pod.Connections.Begin();
         (connection.PeerPath, connection.PeerIdentity) = (request.Peer!.Path, request.Peer.Identity);
-        if (TraceContext.Below(request.Values(TunnelHeaders.TraceParentName).FirstOrDefault()) is { } told) connection.Trace = _services.Reports.Continue(told);
+        if (TraceContext.Below(request.Value(TunnelHeaders.TraceParentName)) is { } told) connection.Trace = _services.Reports.Continue(told);
         try
         {
             await AdmitAsync(request, connection, source, local);
@@ -204,7 +203,7 @@ public sealed class HboneProxy(PodContext pod)
         SocketTransport application;
         try
         {
-            application = new SocketTransport(await InboundRelay.ConnectAsync(pod, admitted, description.Source.Address, connection.Closing));
+            application = new SocketTransport(await InboundRelay.ConnectAsync(pod, admitted, description.Source.Address, connection.Closing), isPrepared: true);
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {
@@ -241,7 +240,7 @@ public sealed class HboneProxy(PodContext pod)
 
     private ConnectionDescription Describe(HboneRequest request, MeshSnapshot mesh, Workload workload, IPEndPoint source, IPEndPoint local, InboundDecision.Admitted admitted, Workload? client)
     {
-        var host = request.Authority!.Address is null ? request.Authority.Host : TunnelHeaders.ForwardedHost(request.Values(TunnelHeaders.ForwardedName).FirstOrDefault());
+        var host = request.Authority!.Address is null ? request.Authority.Host : TunnelHeaders.ForwardedHost(request.Value(TunnelHeaders.ForwardedName));
         return InboundRelay.Describe(mesh, workload, source, local, PeerOf(request, client)) with
         {
             SourceIdentity = request.Peer!.Identity,
@@ -255,12 +254,12 @@ public sealed class HboneProxy(PodContext pod)
     private PeerLabels? PeerOf(HboneRequest request, Workload? known)
     {
         var identity = request.Peer!.Identity;
-        var baggage = _services.Settings.ResponseBaggage ? Baggage.Parse(request.Values(TunnelHeaders.BaggageName)).As(identity) : new Baggage();
-        return known is null || known.Identity != identity ? PeerLabels.Of(baggage) : PeerLabels.Of(known);
+        if (known is not null && known.Identity == identity) return PeerLabels.Of(known);
+        return _services.Settings.ResponseBaggage ? PeerLabels.Of(Baggage.Parse(request.Values(TunnelHeaders.BaggageName)).As(identity)) : null;
     }
 
     private bool IsThroughGateway(HboneRequest request) =>
-        request.Values(TunnelHeaders.ForwardedNetworkName).FirstOrDefault() is { } network && !network.Equals(_services.Settings.Network, StringComparison.OrdinalIgnoreCase);
+        request.Value(TunnelHeaders.ForwardedNetworkName) is { } network && !network.Equals(_services.Settings.Network, StringComparison.OrdinalIgnoreCase);
 
     private void Refuse(HboneRequest request, OpenConnection connection, int status, IPEndPoint source, IPEndPoint local, CloseReason reason)
     {

@@ -19,12 +19,11 @@ public sealed class PlaintextProxy(PodContext pod)
     {
         _services.Metrics.Sockets(Direction.Inbound).Increment();
         using var connection = pod.Connections.Begin();
-        await using var client = new SocketTransport(accepted);
+        await using var client = new SocketTransport(accepted, isPrepared: true);
         var source = Listener.Canonical(accepted.RemoteEndPoint);
         var destination = accepted.OriginalDestination() ?? Listener.Canonical(accepted.LocalEndPoint);
         try
         {
-            pod.Sockets.Apply(accepted);
             await AdmitAsync(connection, client, source, destination);
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
@@ -71,7 +70,7 @@ public sealed class PlaintextProxy(PodContext pod)
         SocketTransport application;
         try
         {
-            application = new SocketTransport(await pod.Sockets.ConnectAsClientAsync(source.Address, destination, connection.Closing));
+            application = new SocketTransport(await pod.Sockets.ConnectAsClientAsync(source.Address, destination, connection.Closing), isPrepared: true);
         }
         catch (Exception e) when (e is SocketException or IOException or OperationCanceledException)
         {

@@ -27,11 +27,11 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
     {
         _services.Metrics.Sockets(Direction.Outbound).Increment();
         using var connection = pod.Connections.Begin();
-        await using var application = new SocketTransport(accepted);
+        await using var application = new SocketTransport(accepted, isPrepared: true);
         try
         {
             var destination = accepted.OriginalDestination() ?? Listener.Canonical(accepted.LocalEndPoint);
-            await CarryAsync(accepted, connection, new OutboundIntake(application), Listener.Canonical(accepted.RemoteEndPoint), destination);
+            await CarryAsync(connection, new OutboundIntake(application), Listener.Canonical(accepted.RemoteEndPoint), destination);
         }
         finally
         {
@@ -40,12 +40,10 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
     }
 
     /// <summary>Carries a connection to its end; every failure becomes a reason in the access log.</summary>
-    /// <param name="accepted">The application's socket, beneath <paramref name="intake"/>.</param>
-    public async Task CarryAsync(Socket accepted, OpenConnection connection, OutboundIntake intake, IPEndPoint source, IPEndPoint destination)
+    public async Task CarryAsync(OpenConnection connection, OutboundIntake intake, IPEndPoint source, IPEndPoint destination)
     {
         try
         {
-            pod.Sockets.Apply(accepted);
             await RouteAsync(connection, intake, source, destination);
         }
         catch (Exception e) when (e is OperationCanceledException or SocketException or IOException)
@@ -150,7 +148,7 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
     {
         try
         {
-            return (new SocketTransport(await pod.Sockets.ConnectAsync(plain.Destination, cancellationToken)), null);
+            return (new SocketTransport(await pod.Sockets.ConnectAsync(plain.Destination, cancellationToken), isPrepared: true), null);
         }
         catch (Exception e) when (e is SocketException or IOException)
         {

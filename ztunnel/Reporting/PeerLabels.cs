@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using AmbientMesh.Model;
 using AmbientMesh.Ztunnel.Connections;
 
@@ -9,9 +10,12 @@ namespace AmbientMesh.Ztunnel.Reporting;
 public sealed record PeerLabels(
     string LogName, string Workload, string Namespace, string CanonicalService, string CanonicalRevision, string App, string Version, string Cluster, string Region, string Zone)
 {
-    public static PeerLabels Of(Workload workload) => new(
+    private static readonly ConditionalWeakTable<Workload, PeerLabels> Known = [];
+
+    /// <summary>The same object for each version of a workload.</summary>
+    public static PeerLabels Of(Workload workload) => Known.TryGetValue(workload, out var known) ? known : Known.GetValue(workload, static workload => new PeerLabels(
         workload.Name, workload.WorkloadName, workload.Namespace, workload.CanonicalName, workload.CanonicalRevision, workload.CanonicalName, workload.CanonicalRevision,
-        workload.ClusterId, workload.Locality.Region, workload.Locality.Zone);
+        workload.ClusterId, workload.Locality.Region, workload.Locality.Zone));
 
     /// <summary>From what the peer says of itself; null when it says nothing.</summary>
     public static PeerLabels? Of(Baggage baggage) => baggage == new Baggage() ? null : new(

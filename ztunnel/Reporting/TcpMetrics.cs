@@ -1,3 +1,5 @@
+using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Telemetry.Coverage;
@@ -6,7 +8,7 @@ using AmbientMesh.Ztunnel.Connections;
 namespace AmbientMesh.Ztunnel.Reporting;
 
 /// <summary>The standard TCP metrics (L4 reference §11.1, §11.2).</summary>
-/// <remarks>Per connection: label arrays are built once at open and once at close. Per byte: counters captured in <see cref="ByteCounters"/>.</remarks>
+/// <remarks>Per connection: one look-up by both ends; label arrays are built for the first connection between them. Per byte: counters captured in <see cref="ByteCounters"/>.</remarks>
 public sealed class TcpMetrics
 {
     private static readonly string[] Labels =
@@ -21,6 +23,10 @@ public sealed class TcpMetrics
 
     private static readonly int[] PairLabelsAt = [.. PairAccount.Labels.Select(label => Array.IndexOf(Labels, label))];
 
+    private const int MaxKnown = 1024;
+
+    // What all connections between two ends count with: finding four series by 27 labels each costs more than all else that is reported.
+    private readonly ConcurrentDictionary<Ends, ByteCounters> _known = new();
     private readonly CounterFamily _opened;
     private readonly CounterFamily _closed;
     private readonly CounterFamily _received;
@@ -67,9 +73,16 @@ public sealed class TcpMetrics
     /// <summary>Counts the opening and returns where bytes are counted.</summary>
     public ByteCounters Opened(ConnectionDescription connection)
     {
-        var labels = LabelsOf(connection, "-");
-        _opened.With(labels).Add();
-        return new ByteCounters(_received.With(labels), _sent.With(labels)) { Labels = labels, Total = _carried };
+        var ends = new Ends(connection);
+        if (!_known.TryGetValue(ends, out var counters))
+        {
+            var labels = LabelsOf(connection, "-");
+            counters = new ByteCounters(_received.With(labels), _sent.With(labels)) { Labels = labels, Total = _carried, Opened = _opened.With(labels) };
+            if (_known.Count >= MaxKnown) _known.Clear();
+            _known[ends] = counters;
+        }
+        counters.Opened.Add();
+        return counters;
     }
 
     /// <summary>Counts the end; <paramref name="reason"/> null means both sides finished. The reason itself is counted by <see cref="Refused"/>.</summary>
@@ -77,14 +90,15 @@ public sealed class TcpMetrics
     public void Closed(ByteCounters opened, CloseReason? reason)
     {
         var flags = reason?.ResponseFlags ?? "-";
-        var labels = opened.Labels;
-        if (flags != "-")
+        if (flags == "-")
         {
-            labels = [.. labels];
-            labels[FlagsAt] = flags;
+            (opened.Closed ??= _closed.With(opened.Labels)).Add();
+            return;
         }
+        string[] labels = [.. opened.Labels];
+        labels[FlagsAt] = flags;
         _closed.With(labels).Add();
-        if (flags != "-") _failed.With(labels).Add();
+        _failed.With(labels).Add();
     }
 
     /// <summary>Adds what was counted so far by pair of workloads.</summary>
@@ -120,6 +134,23 @@ public sealed class TcpMetrics
         return labels;
     }
 
+    /// <summary>What decides about a connection's labels. The same ends may be found different (labels are compared as objects), never different ones the same.</summary>
+    private readonly struct Ends(ConnectionDescription connection) : IEquatable<Ends>
+    {
+        private readonly (Direction, bool, SpiffeId?, SpiffeId?) _values = (connection.Direction, connection.IsMutualTls, connection.SourceIdentity, connection.DestinationIdentity);
+        private readonly PeerLabels? _source = connection.SourcePeer;
+        private readonly PeerLabels? _destination = connection.DestinationPeer;
+        private readonly MeshService? _service = connection.Service;
+
+        public bool Equals(Ends other) =>
+            ReferenceEquals(_source, other._source) && ReferenceEquals(_destination, other._destination) && ReferenceEquals(_service, other._service) && _values == other._values;
+
+        public override bool Equals(object? obj) => obj is Ends other && Equals(other);
+
+        // Identities go with the workloads; comparing them is enough.
+        public override int GetHashCode() => HashCode.Combine(RuntimeHelpers.GetHashCode(_source), RuntimeHelpers.GetHashCode(_destination), RuntimeHelpers.GetHashCode(_service), _values.Item1);
+    }
+
     private static string Reporter(Direction direction) => direction == Direction.Outbound ? "source" : "destination";
 
     private static string Known(string? value) => string.IsNullOrEmpty(value) ? "unknown" : value;
@@ -133,6 +164,10 @@ public sealed record ByteCounters(Counter Received, Counter Sent)
 
     /// <summary>Where all connections are counted together.</summary>
     internal ByteTotal Total { get; init; } = new();
+    internal Counter Opened { get; init; } = new();
+
+    /// <summary>Counts ends without an error; null before the first.</summary>
+    internal Counter? Closed { get; set; }
 }
 
 /// <summary>A number of bytes that only grows. Thread-safe.</summary>

@@ -58,12 +58,12 @@ public sealed class SocksProxy(PodContext pod, OutboundProxy outbound, SocksName
 
     private async Task CarryAsync(Socket accepted, OpenConnection connection, IPEndPoint source, SocksRead.Connect asked)
     {
-        await using var application = new SocketTransport(accepted);
+        await using var application = new SocketTransport(accepted, isPrepared: true);
         var intake = new SocksIntake(application);
         var (address, problem) = asked.Address is { } given ? (given, null) : await ResolveAsync(asked.Host, source, connection.Closing);
         if (address is not null)
         {
-            await outbound.CarryAsync(accepted, connection, intake, source, new IPEndPoint(address, asked.Port));
+            await outbound.CarryAsync(connection, intake, source, new IPEndPoint(address, asked.Port));
             return;
         }
         Fail(connection, source, new IPEndPoint(IPAddress.Any, asked.Port), problem!);

@@ -1,4 +1,3 @@
-using System.Net;
 using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 
@@ -17,16 +16,12 @@ public sealed class SocketTransport : ILendingTransport
     private int _shortReads;
     private int _closed;
 
-    public SocketTransport(Socket socket)
+    /// <param name="isPrepared">Whether the socket has its options already, TCP_NODELAY among them.</param>
+    public SocketTransport(Socket socket, bool isPrepared = false)
     {
         _socket = socket;
-        socket.NoDelay = true;
-        LocalEndPoint = socket.LocalEndPoint as IPEndPoint;
-        RemoteEndPoint = socket.RemoteEndPoint as IPEndPoint;
+        if (!isPrepared) socket.NoDelay = true;
     }
-
-    public IPEndPoint? LocalEndPoint { get; }
-    public IPEndPoint? RemoteEndPoint { get; }
 
     public ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
     {

@@ -6,10 +6,11 @@ namespace AmbientMesh.Benchmarks.L4;
 
 /// <summary>What to run.</summary>
 /// <param name="OwnZtunnel">Our executable.</param>
+/// <param name="Parts">What to measure; empty for everything.</param>
 /// <param name="Environment">Added to our ztunnel's environment, for trying settings of the runtime.</param>
 /// <param name="ForeignZtunnel">Another ztunnel's executable, run in the same places; null for none.</param>
 internal sealed record L4Options(string OwnZtunnel, string? ForeignZtunnel, TimeSpan Duration, int Rounds, string OutputFolder, IReadOnlyList<string> Only,
-    IReadOnlyDictionary<string, string> Environment);
+    IReadOnlyList<MeasuredPart> Parts, IReadOnlyDictionary<string, string> Environment);
 
 /// <summary>The L4 comparison: every way across measured in turn, round by round, on one machine in one run.</summary>
 internal static class L4Benchmark
@@ -32,7 +33,7 @@ internal static class L4Benchmark
                 for (var i = 0; i < ways.Count; i++)
                 {
                     Console.Error.WriteLine($"round {round} of {options.Rounds}: {ways[i].Name}");
-                    report.Add(ways[i].Name, await MeasureAsync(ways[i], servers[i], options.Duration, memory: round == 1, cancellationToken));
+                    report.Add(ways[i].Name, await MeasureAsync(ways[i], servers[i], options, memory: round == 1, cancellationToken));
                 }
             }
             Write(report, options);
@@ -67,11 +68,11 @@ internal static class L4Benchmark
         }
     }
 
-    private static async Task<Dictionary<Figure, double>> MeasureAsync(WayAcross way, LoadServer server, TimeSpan duration, bool memory, CancellationToken cancellationToken)
+    private static async Task<Dictionary<Figure, double>> MeasureAsync(WayAcross way, LoadServer server, L4Options options, bool memory, CancellationToken cancellationToken)
     {
         try
         {
-            return await new Measurements(way, server, duration).TakeAsync(memory, cancellationToken);
+            return await new Measurements(way, server, options.Duration, options.Parts).TakeAsync(memory, cancellationToken);
         }
         catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException)
         {

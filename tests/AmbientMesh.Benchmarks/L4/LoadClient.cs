@@ -85,8 +85,8 @@ internal sealed class LoadClient(NetworkNamespace inside, IPEndPoint destination
         }
     }
 
-    /// <summary>New connections per second, each with one byte there and back, by <paramref name="clients"/> at once.</summary>
-    public double Connections(int clients, TimeSpan duration)
+    /// <summary>New connections per second and how many they were, each with one byte there and back, by <paramref name="clients"/> at once.</summary>
+    public (double Rate, long Count) Connections(int clients, TimeSpan duration)
     {
         long done = 0;
         Exception? failure = null;
@@ -112,7 +112,7 @@ internal sealed class LoadClient(NetworkNamespace inside, IPEndPoint destination
         foreach (var thread in threads) thread.Start();
         foreach (var thread in threads) thread.Join();
         if (failure is not null) throw new IOException($"After {done} new connections: {failure.Message}", failure);
-        return done / clock.Elapsed.TotalSeconds;
+        return (done / clock.Elapsed.TotalSeconds, done);
     }
 
     /// <summary>Open connections that carried one byte each way.</summary>

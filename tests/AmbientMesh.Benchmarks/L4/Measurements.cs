@@ -14,6 +14,8 @@ internal enum Figure
     CpuPerRequest,
     NewConnections,
     NewConnectionsOf16,
+    CpuPerConnection,
+    AllocatedPerConnection,
     ResidentIdle,
     PrivateIdle,
     ResidentWith1000,
@@ -35,6 +37,8 @@ internal sealed record FigureInfo(string Title, string Unit, bool HigherIsBetter
         [Figure.CpuPerRequest] = new("processor time of both proxies per request", "µs", false),
         [Figure.NewConnections] = new("new connections, 1 client", "/s", true),
         [Figure.NewConnectionsOf16] = new("new connections, 16 clients", "/s", true),
+        [Figure.CpuPerConnection] = new("processor time of both proxies per new connection", "µs", false),
+        [Figure.AllocatedPerConnection] = new("managed memory allocated per new connection", "bytes", false),
         [Figure.ResidentIdle] = new("resident memory of both, idle", "MB", false),
         [Figure.PrivateIdle] = new("of it private, not mapped from files", "MB", false),
         [Figure.ResidentWith1000] = new("resident memory of both, 1,000 connections", "MB", false),
@@ -43,8 +47,12 @@ internal sealed record FigureInfo(string Title, string Unit, bool HigherIsBetter
     };
 }
 
+/// <summary>What can be left out of a run.</summary>
+internal enum MeasuredPart { Throughput, Latency, Connections, Memory }
+
 /// <summary>Takes the figures of one way across, once.</summary>
-internal sealed class Measurements(WayAcross way, LoadServer server, TimeSpan duration)
+/// <param name="parts">Which; none given means all.</param>
+internal sealed class Measurements(WayAcross way, LoadServer server, TimeSpan duration, IReadOnlyCollection<MeasuredPart> parts)
 {
     private const double Megabyte = 1e6;
     private readonly LoadClient _client = new(way.Nodes.ClientPod, way.Destination);
@@ -52,14 +60,34 @@ internal sealed class Measurements(WayAcross way, LoadServer server, TimeSpan du
     public async Task<Dictionary<Figure, double>> TakeAsync(bool memory, CancellationToken cancellationToken)
     {
         var figures = new Dictionary<Figure, double>();
-        if (memory && way.Proxies.Count > 0) TakeMemory(figures, Figure.ResidentIdle, Figure.PrivateIdle);
-        await ThroughputAsync(figures, cancellationToken);
-        figures[Figure.EightStreams] = await Task.Run(() => Flood(8).Rate, cancellationToken);
-        await Task.Run(() => Latency(figures), cancellationToken);
-        figures[Figure.NewConnections] = await Task.Run(() => _client.Connections(1, duration), cancellationToken);
-        figures[Figure.NewConnectionsOf16] = await Task.Run(() => _client.Connections(16, duration), cancellationToken);
-        if (memory && way.Proxies.Count > 0) await Task.Run(() => Hold1000(figures), cancellationToken);
+        memory &= way.Proxies.Count > 0 && Has(MeasuredPart.Memory);
+        if (memory) TakeMemory(figures, Figure.ResidentIdle, Figure.PrivateIdle);
+        if (Has(MeasuredPart.Throughput))
+        {
+            await ThroughputAsync(figures, cancellationToken);
+            figures[Figure.EightStreams] = await Task.Run(() => Flood(8).Rate, cancellationToken);
+        }
+        if (Has(MeasuredPart.Latency)) await Task.Run(() => Latency(figures), cancellationToken);
+        if (Has(MeasuredPart.Connections)) await ConnectionsAsync(figures, cancellationToken);
+        if (memory) await Task.Run(() => Hold1000(figures), cancellationToken);
         return figures;
+    }
+
+    private bool Has(MeasuredPart part) => parts.Count == 0 || parts.Contains(part);
+
+    private async Task ConnectionsAsync(Dictionary<Figure, double> figures, CancellationToken cancellationToken)
+    {
+        await Task.Run(() => _client.Connections(1, duration / 4), cancellationToken);   // warm
+        var allocated = await way.AllocatedBytesAsync(cancellationToken);
+        var asking = await way.AllocatedBytesAsync(cancellationToken) - allocated;
+        var cpu = Cpu();
+        var (rate, one) = await Task.Run(() => _client.Connections(1, duration), cancellationToken);
+        figures[Figure.NewConnections] = rate;
+        (rate, var many) = await Task.Run(() => _client.Connections(16, duration), cancellationToken);
+        figures[Figure.NewConnectionsOf16] = rate;
+        if (way.Proxies.Count > 0) figures[Figure.CpuPerConnection] = (Cpu() - cpu) / (one + many) * 1e6;
+        if (await way.AllocatedBytesAsync(cancellationToken) is { } after)
+            figures[Figure.AllocatedPerConnection] = Math.Max(0, (after - allocated! - (2 * asking!)).Value / (double)(one + many));
     }
 
     private async Task ThroughputAsync(Dictionary<Figure, double> figures, CancellationToken cancellationToken)
