@@ -58,7 +58,7 @@ public sealed class StatusWriting(KubernetesClient client, StatusReports reports
         try
         {
             if (await objects.GetAsync(report.Key.Namespace, report.Key.Name, cancellationToken) is not { } present) return true;
-            if (PolicyObject.GenerationOf(present) != report.Generation) return true;   // a newer one is on its way here
+            if (PolicyObject.GenerationOf(present) != report.Generation || PolicyObject.UidOf(present) != report.Uid) return true;   // a newer one is on its way here
             await objects.ApplyAsync(Wanted(present, report, client.Clock.GetUtcNow()), new WriteOptions { FieldManager = report.Manager, Force = true }, cancellationToken, "status");
             return true;
         }

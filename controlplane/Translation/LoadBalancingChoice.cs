@@ -19,7 +19,7 @@ internal static class LoadBalancingChoice
     {
         var choice = service.Spec.InternalTrafficPolicy == "Local"
             ? new LoadBalancing { Mode = Mode.Strict, RoutingPreference = { Scope.Node } }   // a promise, so it outranks the preferences below
-            : Preferred(Distribution(service, inherited));
+            : Preferred(service.Spec.TrafficDistribution, Annotated(service.Metadata), inherited);
         if (service.Spec.PublishNotReadyAddresses != true) return choice;
         choice ??= new LoadBalancing();
         choice.HealthPolicy = HealthPolicy.AllowAll;
@@ -30,21 +30,21 @@ internal static class LoadBalancingChoice
     /// <inheritdoc cref="Of(Kube.Service, string)" path="/param"/>
     public static LoadBalancing? Of(Kube.ServiceEntry entry, string inherited) =>
         entry.Spec.Resolution is null or "" or "NONE" ? new LoadBalancing { Mode = Mode.Passthrough, HealthPolicy = HealthPolicy.AllowAll }
-        : Preferred(Annotated(entry.Metadata) ?? inherited);
+        : Preferred(Annotated(entry.Metadata), inherited);
 
-    private static string Distribution(Kube.Service service, string inherited) =>
-        Annotated(service.Metadata) ?? (service.Spec.TrafficDistribution is { Length: > 0 } wanted ? wanted : inherited);
+    private static string? Annotated(Kube.ObjectMeta metadata) => metadata.Annotations.GetValueOrDefault(DistributionAnnotation);
 
-    private static string? Annotated(Kube.ObjectMeta metadata) => metadata.Annotations.TryGetValue(DistributionAnnotation, out var value) && value.Length > 0 ? value : null;
-
-    // A value nobody knows yet is a hint we cannot follow: any endpoint.
-    private static LoadBalancing? Preferred(string distribution) =>
-        distribution.ToLowerInvariant() switch
-        {
-            "preferclose" or "prefersamezone" => Failover(SameZone),
-            "prefersamenode" => Failover(SameNode),
-            _ => null,
-        };
+    /// <summary>The first wish that is understood (l7 reference 3.2); null, any endpoint, where none is: a value nobody knows yet is a hint we cannot follow.</summary>
+    private static LoadBalancing? Preferred(params ReadOnlySpan<string?> wishes)
+    {
+        foreach (var wish in wishes)
+            switch (wish?.ToLowerInvariant())
+            {
+                case "preferclose" or "prefersamezone": return Failover(SameZone);
+                case "prefersamenode": return Failover(SameNode);
+            }
+        return null;
+    }
 
     private static LoadBalancing Failover(Scope[] preference) => new() { Mode = Mode.Failover, RoutingPreference = { preference } };
 }

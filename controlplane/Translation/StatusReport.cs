@@ -15,6 +15,9 @@ public sealed record StatusCondition(string Type, string Status, string Reason, 
 /// <param name="Present">By type; those of the mesh only.</param>
 public sealed record StatusReport(ResourceType Type, ObjectKey Key, long Generation, string Manager, IReadOnlyList<StatusCondition> Wanted, IReadOnlyList<StatusCondition> Present)
 {
+    /// <summary>Which object of that name: one that was made anew has to be told anew.</summary>
+    public string Uid { get; init; } = "";
+
     /// <summary>The object does not yet say what it is to say.</summary>
     public bool IsDue => !Wanted.SequenceEqual(Present);
 
@@ -24,12 +27,15 @@ public sealed record StatusReport(ResourceType Type, ObjectKey Key, long Generat
     {
         var report = new StatusReport(
             T.Type, item.Key, item.Metadata.Generation ?? 0, manager,
-            [.. wanted.OrderBy(c => c.Type, StringComparer.Ordinal)], [.. present.Where(c => own.Contains(c.Type)).OrderBy(c => c.Type, StringComparer.Ordinal)]);
+            [.. wanted.OrderBy(c => c.Type, StringComparer.Ordinal)], [.. present.Where(c => own.Contains(c.Type)).OrderBy(c => c.Type, StringComparer.Ordinal)])
+        {
+            Uid = item.Metadata.Uid ?? "",
+        };
         return report.Wanted.Count + report.Present.Count == 0 ? null : report;
     }
 
     public bool Equals(StatusReport? other) =>
-        other is not null && Type == other.Type && Key == other.Key && Generation == other.Generation && Manager == other.Manager && Wanted.SequenceEqual(other.Wanted) && Present.SequenceEqual(other.Present);
+        other is not null && Type == other.Type && Key == other.Key && Uid == other.Uid && Generation == other.Generation && Manager == other.Manager && Wanted.SequenceEqual(other.Wanted) && Present.SequenceEqual(other.Present);
 
     public override int GetHashCode() => Key.GetHashCode();
 

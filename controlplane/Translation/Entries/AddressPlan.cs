@@ -25,7 +25,7 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
     public IReadOnlyList<AddressAssignment> Decide(IEnumerable<ServiceEntry> entries, out IReadOnlyList<string> exhausted)
     {
         var byAge = entries.OrderBy(e => e.Metadata.CreationTimestamp ?? DateTimeOffset.MaxValue).ThenBy(e => e.Key).ToList();
-        var written = byAge.SelectMany(e => e.Spec.Addresses).Select(Written).OfType<IPNetwork>().ToList();
+        var written = new WrittenAddresses(byAge.SelectMany(e => e.Spec.Addresses));
         var used = new HashSet<IPAddress>();
         var kept = byAge.ToDictionary(e => e.Key, e => Kept(e, used, written));
         foreach (var address in byAge.Where(e => !AutoAllocation.IsFor(e)).SelectMany(AutoAllocation.Held)) used.Add(address.Address);   // until it is cleared somebody may still be using it
@@ -34,7 +34,7 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
         var due = new List<AddressAssignment>();
         foreach (var entry in byAge)
         {
-            var wanted = AutoAllocation.HostsOf(entry).SelectMany(host => Fill(entry.Key, host, kept[entry.Key].GetValueOrDefault(host), a => !IsWritten(written, a) && used.Add(a), left)).ToList();
+            var wanted = AutoAllocation.HostsOf(entry).SelectMany(host => Fill(entry.Key, host, kept[entry.Key].GetValueOrDefault(host), a => !written.Contains(a) && used.Add(a), left)).ToList();
             if (!wanted.SequenceEqual(entry.Status.Addresses)) due.Add(new AddressAssignment(entry, wanted));
         }
         foreach (var gone in _offered.Keys.Where(o => !kept.ContainsKey(o.Entry)).ToList()) _offered.Remove(gone);
@@ -42,13 +42,13 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
         return due;
     }
 
-    private static Dictionary<string, (IPAddress? V4, IPAddress? V6)> Kept(ServiceEntry entry, HashSet<IPAddress> used, List<IPNetwork> written)
+    private static Dictionary<string, (IPAddress? V4, IPAddress? V6)> Kept(ServiceEntry entry, HashSet<IPAddress> used, WrittenAddresses written)
     {
         var hosts = AutoAllocation.HostsOf(entry).ToHashSet();
         var kept = new Dictionary<string, (IPAddress? V4, IPAddress? V6)>();
         foreach (var (host, address) in AutoAllocation.Held(entry))
         {
-            if (!hosts.Contains(host) || IsWritten(written, address)) continue;
+            if (!hosts.Contains(host) || written.Contains(address)) continue;
             var (v4, v6) = kept.GetValueOrDefault(host);
             var isV4 = address.AddressFamily == AddressFamily.InterNetwork;
             if ((isV4 ? v4 : v6) is not null || !used.Add(address)) continue;
@@ -81,9 +81,22 @@ internal sealed class AddressPlan(IPNetwork ipv4, IPNetwork ipv6)
         return address;
     }
 
-    private static bool IsWritten(List<IPNetwork> written, IPAddress address) => written.Exists(range => range.BaseAddress.AddressFamily == address.AddressFamily && range.Contains(address));
+    /// <summary>What specs claim. Nearly all are single addresses, which are looked up; only ranges are gone through one by one.</summary>
+    private sealed class WrittenAddresses
+    {
+        private readonly HashSet<IPAddress> _single = [];
+        private readonly List<IPNetwork> _ranges = [];
 
-    private static IPNetwork? Written(string text) => WireAddress.TryRange(text, out var range) ? range : null;
+        public WrittenAddresses(IEnumerable<string> texts)
+        {
+            foreach (var text in texts)
+                if (!WireAddress.TryRange(text, out var range)) continue;
+                else if (range.PrefixLength == WireAddress.BitsOf(range.BaseAddress)) _single.Add(range.BaseAddress);
+                else _ranges.Add(range);
+        }
+
+        public bool Contains(IPAddress address) => _single.Contains(address) || _ranges.Exists(range => range.BaseAddress.AddressFamily == address.AddressFamily && range.Contains(address));
+    }
 
     /// <summary>The addresses of a prefix in turn; the first and, of IPv4, the last are left out.</summary>
     private sealed class AddressRange(IPNetwork prefix)

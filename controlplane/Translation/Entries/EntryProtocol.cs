@@ -3,7 +3,7 @@ using AmbientMesh.Protocol.Wds;
 
 namespace AmbientMesh.ControlPlane.Translation.Entries;
 
-/// <summary>The application protocol of a ServiceEntry port: its <c>protocol</c>, else what its name says, as for a Service (l7 reference 8.4).</summary>
+/// <summary>The application protocol of a ServiceEntry port: its <c>protocol</c>. Other than with a Service its name says nothing, as in Istio.</summary>
 internal static class EntryProtocol
 {
     /// <summary>The mesh carries TCP; a UDP port is not its business.</summary>

@@ -23,10 +23,16 @@ internal static class EntryReport
     public static IEnumerable<StatusCondition> Of(ServiceEntry entry, WaypointChoice waypoint, bool takesIngress, EntryVisibility? visibility, IReadOnlyList<SharedHost> shared, string network)
     {
         var generation = entry.Metadata.Generation ?? 0;
-        foreach (var condition in WaypointReport.Of(waypoint, generation, takesIngress)) yield return condition;
-        if (waypoint is not WaypointChoice.Bound && WhyWaypointIsNeeded(entry) is var (reason, message)) yield return new StatusCondition(WaypointReport.MissingType, "True", reason, message, generation);
+        var unusable = ServiceEntryTranslation.Problem(entry);
+        var isServed = unusable is null && visibility != EntryVisibility.None && ServiceEntryTranslation.HostsOf(entry).Any(host => !shared.Any(s => s.IsLost && s.Host == host));
+        if (isServed)
+        {
+            foreach (var condition in WaypointReport.Of(waypoint, generation, takesIngress)) yield return condition;
+            if (waypoint is not WaypointChoice.Bound && WhyWaypointIsNeeded(entry) is var (reason, message)) yield return new StatusCondition(WaypointReport.MissingType, "True", reason, message, generation);
+        }
+        if (unusable is { } wrong) yield return new StatusCondition(AcceptedType, "False", wrong.Reason, $"{wrong.Message} The entry's last valid version stays in force; without one it is left out.", generation);
         if (visibility is { } applied) yield return new StatusCondition(VisibilityType, "True", applied.ToString(), MessageOf(applied), generation);
-        if (Accepted(entry, shared, network) is var (status, why, told)) yield return new StatusCondition(AcceptedType, status, why, told, generation);
+        if (unusable is null && Accepted(entry, shared, network) is var (status, why, told)) yield return new StatusCondition(AcceptedType, status, why, told, generation);
     }
 
     /// <param name="network">The cluster's own.</param>

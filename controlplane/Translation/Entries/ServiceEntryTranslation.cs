@@ -54,6 +54,23 @@ internal static class ServiceEntryTranslation
     /// <summary>It stands for the very hosts it names: nothing says where else they are.</summary>
     public static bool ResolvesItsHosts(ServiceEntry entry) => IsByName(entry) && entry.Spec.Endpoints is not { Count: > 0 } && entry.Spec.WorkloadSelector is null;
 
+    /// <summary>Why the entry cannot be translated, as a condition's reason and message; null when it can be.</summary>
+    public static (string Reason, string Message)? Problem(ServiceEntry entry)
+    {
+        var reason = "InvalidAddress";
+        try
+        {
+            foreach (var text in entry.Spec.Addresses) Address("", entry, text);
+            reason = "InvalidPort";
+            foreach (var port in entry.Spec.Ports.Where(EntryProtocol.IsCarried)) _ = (WirePort.Of(port.Number, $"ServiceEntry {entry.Key}"), WirePort.Of(port.TargetPort ?? port.Number, $"ServiceEntry {entry.Key}"));
+            return null;
+        }
+        catch (FormatException problem)
+        {
+            return (reason, problem.Message);
+        }
+    }
+
     private static Wds.NetworkAddress Address(string network, ServiceEntry entry, string text)
     {
         if (!WireAddress.TryRange(text, out var range))

@@ -124,8 +124,11 @@ public sealed class PolicyCollections
 
     private PolicyVerdict VerdictOn(FetchContext context, PeerAuthenticationRule rule)
     {
-        var oldest = rule.Selector.IsEmpty ? PeerAuthenticationRule.Oldest(context.Lookup(_wideByNamespace, rule.Key.Namespace)) : rule;
-        if (oldest is not null && oldest.Key != rule.Key) return PolicyVerdict.NotSent("Overruled", $"PeerAuthentication {oldest.Key} is older and counts for the whole namespace.");
+        var rivals = rule.Selector.Term is { } term
+            ? context.Lookup(_peerRulesByTerm, new PolicyTerm(rule.Key.Namespace, term.Key, term.Value), other => other.Selector.Equals(rule.Selector))
+            : context.Lookup(_wideByNamespace, rule.Key.Namespace);
+        if (PeerAuthenticationRule.Oldest(rivals) is { } oldest && oldest.Key != rule.Key)
+            return PolicyVerdict.NotSent("Overruled", $"PeerAuthentication {oldest.Key} is older and counts {(rule.Selector.IsEmpty ? "for the whole namespace" : "for the same selector")}.");
         return rule.Ports.Count > 0 && rule.Key.Namespace == _scope.RootNamespace
             ? PolicyVerdict.Of([.. rule.Notes, "portLevelMtls is not enforced port by port in the root namespace: a STRICT port makes the whole workload strict."])
             : PolicyVerdict.Of(rule.Notes);

@@ -11,6 +11,9 @@ internal static class PolicyObject
 
     public static JsonObject SpecOf(JsonObject policy) => Member(policy, "spec") ?? [];
 
+    /// <summary>Empty where there is none.</summary>
+    public static string UidOf(JsonObject o) => TextOf((o["metadata"] as JsonObject)?["uid"]) ?? "";
+
     public static long GenerationOf(JsonObject policy) => NumberOf((policy["metadata"] as JsonObject)?["generation"]);
 
     /// <summary>When the object was made; an object without the time counts as the newest.</summary>
@@ -66,9 +69,7 @@ internal sealed class SamePolicyVersion : IEqualityComparer<JsonObject>
 
     public bool Equals(JsonObject? x, JsonObject? y) =>
         ReferenceEquals(x, y)
-        || (x is not null && y is not null && GenericObjects.VersionOf(x) is { Length: > 0 } version && version == GenericObjects.VersionOf(y) && Uid(x) == Uid(y));
+        || (x is not null && y is not null && GenericObjects.VersionOf(x) is { Length: > 0 } version && version == GenericObjects.VersionOf(y) && PolicyObject.UidOf(x) == PolicyObject.UidOf(y));
 
     public int GetHashCode(JsonObject obj) => GenericObjects.KeyOf(obj).GetHashCode();
-
-    private static string? Uid(JsonObject o) => PolicyObject.TextOf((o["metadata"] as JsonObject)?["uid"]);
 }

@@ -40,6 +40,9 @@ public sealed record PolicyVerdict(bool IsAccepted, string Reason, string Messag
 /// <param name="AtWaypoint">The condition of that type, which AuthorizationPolicies may carry; or null.</param>
 public sealed record PolicyReport(ResourceType Type, ObjectKey Key, long Generation, PolicyVerdict Verdict, StatusCondition? AtZtunnel, StatusCondition? AtWaypoint)
 {
+    /// <inheritdoc cref="StatusReport.Uid"/>
+    public string Uid { get; private init; } = "";
+
     // Under which the conditions are written (l7 reference 3.5).
     private const string ZtunnelManager = "istio-ambient-ztunnel-policy";
     private const string WaypointManager = "istio-ambient-waypoint-policy";
@@ -48,11 +51,17 @@ public sealed record PolicyReport(ResourceType Type, ObjectKey Key, long Generat
     public StatusReport ToStatus() => new(
         Type, Key, Generation, Verdict.ConditionType == PolicyVerdict.AtWaypointType ? WaypointManager : ZtunnelManager,
         [new StatusCondition(Verdict.ConditionType, Verdict.IsAccepted ? "True" : "False", Verdict.Reason, Verdict.Message, Generation)],
-        [.. new[] { AtWaypoint, AtZtunnel }.OfType<StatusCondition>()]);
+        [.. new[] { AtWaypoint, AtZtunnel }.OfType<StatusCondition>()])
+    {
+        Uid = Uid,
+    };
 
     public static PolicyReport Of(ResourceType type, JsonObject policy, PolicyVerdict verdict) => new(
         type, GenericObjects.KeyOf(policy), PolicyObject.GenerationOf(policy), verdict,
-        ConditionOn(policy, PolicyVerdict.AtZtunnelType), type == PolicyKinds.AuthorizationPolicy ? ConditionOn(policy, PolicyVerdict.AtWaypointType) : null);
+        ConditionOn(policy, PolicyVerdict.AtZtunnelType), type == PolicyKinds.AuthorizationPolicy ? ConditionOn(policy, PolicyVerdict.AtWaypointType) : null)
+    {
+        Uid = PolicyObject.UidOf(policy),
+    };
 
     private static StatusCondition? ConditionOn(JsonObject policy, string type)
     {

@@ -85,6 +85,34 @@ public class WaypointReferenceTests
         Assert.Equal([Name], world.Changed);
     }
 
+    [Theory]
+    [InlineData("addresses: [10.0.0.300]", "", "ambientmesh.io/Accepted=False InvalidAddress")]
+    [InlineData("addresses: [10.0.0.0/40]", "", "ambientmesh.io/Accepted=False InvalidAddress")]
+    [InlineData("ports: [{number: 70000, name: http}]", "", "ambientmesh.io/Accepted=False InvalidPort")]
+    [InlineData("addresses: [10.0.0.9]", "serviceEntryVisibility: {defaultVisibility: NONE}", "istio.io/VisibilityApplied=True None")]
+    [InlineData("addresses: [10.0.0.9]", "", "istio.io/WaypointBound=True WaypointAccepted")]
+    public void An_entry_that_is_not_served_is_bound_to_no_waypoint(string addresses, string configuration, string condition)
+    {
+        var world = new TranslationWorld().WithYaml($$$"""
+            apiVersion: v1
+            kind: ConfigMap
+            metadata: {name: istio, namespace: istio-system}
+            data: {mesh: "{{{configuration}}}"}
+            ---
+            apiVersion: gateway.networking.k8s.io/v1
+            kind: Gateway
+            metadata: {name: main, namespace: shop}
+            spec: {gatewayClassName: x, listeners: [{name: m, port: 15008, protocol: HBONE}]}
+            status: {addresses: [{value: 10.96.9.1}]}
+            ---
+            apiVersion: networking.istio.io/v1
+            kind: ServiceEntry
+            metadata: {name: e, namespace: shop, labels: {istio.io/use-waypoint: main}}
+            spec: {hosts: [a.example.com], resolution: STATIC, {{{addresses}}} }
+            """);
+        Assert.Equal([condition], world.Conditions(ServiceEntry.Type, "shop", "e"));
+    }
+
     [Fact]
     public void An_entry_kept_in_its_namespace_is_not_bound_elsewhere()
     {

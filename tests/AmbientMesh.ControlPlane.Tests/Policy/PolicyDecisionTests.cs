@@ -119,6 +119,21 @@ public class PolicyDecisionTests
     }
 
     [Fact]
+    public void Of_two_with_the_same_selector_the_older_counts_and_the_younger_is_told()
+    {
+        const string Selector = "selector: {matchLabels: {app: web}}, mtls: ";
+        var world = World(All(Peer("a-newer", $"{{{Selector}{{mode: PERMISSIVE}}}}", "shop", created: 2), Peer("b-older", $"{{{Selector}{{mode: STRICT}}}}", "shop", created: 1),
+            Peer("c-other", "{selector: {matchLabels: {app: web, tier: x}}, mtls: {mode: STRICT}}", "shop", created: 3)));
+        Assert.False(world.Allows("shop", "web", null));
+        Assert.Equal((false, "Overruled"), (world.VerdictOn("shop", "a-newer").IsAccepted, world.VerdictOn("shop", "a-newer").Reason));
+        Assert.Contains("shop/b-older is older and counts for the same selector", world.VerdictOn("shop", "a-newer").Message, StringComparison.Ordinal);
+        Assert.True(world.VerdictOn("shop", "b-older").IsAccepted);
+        Assert.True(world.VerdictOn("shop", "c-other").IsAccepted);   // it may select others
+        world.Remove("PeerAuthentication", "shop", "b-older");
+        Assert.True(world.VerdictOn("shop", "a-newer").IsAccepted);
+    }
+
+    [Fact]
     [Scenario("L4-104")]
     public void A_policy_for_a_waypoint_has_no_effect_and_its_author_is_told()
     {

@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.ControlPlane.Serving;
 using AmbientMesh.ControlPlane.Tests.Serving;
 using AmbientMesh.ControlPlane.Tests.Translation;
 using AmbientMesh.Protocol.Discovery;
@@ -64,6 +65,26 @@ public class PolicyServingTests
         Assert.Empty(PoliciesOf(await stream.TakeAsync(), server));
         var removal = await stream.TakeAsync();
         Assert.Equal((TypeUrls.Authorization, strict), (removal.TypeUrl, Assert.Single(removal.RemovedResources)));
+    }
+
+    [Fact]
+    public async Task An_object_that_was_made_anew_is_told_anew()
+    {
+        await using var cluster = await FakeCluster.StartAsync();
+        using var client = new AmbientMesh.Kubernetes.KubernetesClient(cluster.Connection);
+        using var stop = new CancellationTokenSource();
+        var policies = new PolicyWorld();
+        var reports = new StatusReports(policies.Objects.Mesh);
+        var writing = new AmbientMesh.ControlPlane.Kubernetes.StatusWriting(client, reports, Microsoft.Extensions.Logging.Abstractions.NullLogger.Instance).RunAsync(stop.Token);
+        JsonObject Policy(string uid) => KubernetesObjects.JsonOfYaml($"kind: AuthorizationPolicy\nmetadata: {{name: p, namespace: default, generation: 1, uid: {uid}}}\nspec: {{}}").Single();
+        foreach (var uid in (string[])["first", "second"])
+        {
+            cluster.Put("authorizationpolicies", Policy(uid));
+            policies.With(Policy(uid));   // at once: its going is not seen by itself
+            await UntilAsync(() => Condition(cluster, "authorizationpolicies", "default", "p") is not null);
+        }
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(writing));
     }
 
     /// <summary>Ready, and so published, with the policies there from the start.</summary>

@@ -74,7 +74,7 @@ public sealed record ServiceEntryPort
     /// <summary>Unique within the entry; endpoints and container ports are matched by it.</summary>
     [Schema(Required = true, MaxLength = 256)] public string Name { get; init => field = value ?? ""; } = "";
 
-    /// <summary>HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS; TCP when not given.</summary>
+    /// <summary>HTTP, HTTPS, GRPC, HTTP2, MONGO, TCP or TLS; not known when not given.</summary>
     [Schema(MaxLength = 256)] public string? Protocol { get; init; }
 
     /// <summary>The port at the endpoints; the number when not given.</summary>
