@@ -27,8 +27,6 @@ public sealed class LeaderDuties
         });
     }
 
-    public bool IsLeader => _election.IsLeader;
-
     /// <summary>Stands for election until cancelled; gives the lease back at the end.</summary>
     public Task RunAsync(CancellationToken cancellationToken) => _election.RunAsync(LeadAsync, cancellationToken);
 

@@ -97,7 +97,7 @@ public sealed class SourcesInAClusterTests
     public async Task A_tainted_node_is_opened_when_its_agent_is_ready_and_by_nobody_else()
     {
         await using var cluster = await ClusterApi.StartAsync();
-        foreach (var manifest in (string[])["namespace.yaml", "controlplane/serviceaccount.yaml", "controlplane/rbac.yaml"]) await cluster.ApplyAsync(manifest);
+        foreach (var manifest in (string[])["namespace.yaml", "controlplane/serviceaccount.yaml", "controlplane/rbac.yaml", "controlplane/untaint.yaml"]) await cluster.ApplyAsync(manifest);
         foreach (var name in (string[])["n1", "n2"])
             await cluster.ApplyAsync(ClusterApi.Json($$$"""
                 {"apiVersion":"v1","kind":"Node","metadata":{"name":"{{{name}}}"},"spec":{"taints":[{"key":"cni.istio.io/not-ready","effect":"NoSchedule"},{"key":"other","value":"x","effect":"NoSchedule"}]}}
