@@ -11,7 +11,8 @@ internal static class BranchJudgement
     /// <param name="isSourceCaptured">The source's ztunnel carries it; otherwise it leaves the pod as it is.</param>
     /// <param name="isDestinationCaptured">The destination's ztunnel receives it; null where there is no pod to look at.</param>
     /// <param name="inbound">What the destination's ztunnel says; null when it was not or could not be asked.</param>
-    public static Outcome Judge(OutboundExplanation outbound, RouteReport route, bool isSourceCaptured, bool? isDestinationCaptured, InboundExplanation? inbound)
+    /// <param name="isDestinationGone">The pod that the source's ztunnel knows there does not exist any more.</param>
+    public static Outcome Judge(OutboundExplanation outbound, RouteReport route, bool isSourceCaptured, bool? isDestinationCaptured, InboundExplanation? inbound, bool isDestinationGone = false)
     {
         if (isSourceCaptured && outbound.ServedAs != "Up")
             return Outcome.Refused(AtSource, Reason.ConnectRefused, "the pod is redirected to a ztunnel that does not serve it: nothing listens, and nothing leaves in plaintext", new Decider("Pod", $"{outbound.Source?.Namespace}/{outbound.Source?.Name}"));
@@ -22,6 +23,7 @@ internal static class BranchJudgement
         if (route.Peer is null && outbound is { AsksOnDemand: true, Service: null, Workload: null })
             return Outcome.Unknown(AtSource, "this ztunnel asks the control plane for an address when a connection needs it, and does not know this one yet; ask again after a connection was made");
         if (route.Peer is null) return Outcome.Allowed(isSourceCaptured ? AtSource : Nowhere, "the destination is outside the mesh: it is reached in plaintext and nobody judges it");
+        if (route.Kind != RouteKind.Hbone && isDestinationGone) return Outcome.Unknown(Nowhere, $"the pod at {route.NextHop} does not exist any more, and the source's ztunnel does not know that yet: who has the address now, if anyone, is not known");
         return route.Kind == RouteKind.Hbone ? Tunnelled(route, inbound) : Plain(isDestinationCaptured, inbound);
     }
 

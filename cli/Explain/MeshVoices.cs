@@ -19,8 +19,6 @@ internal sealed class MeshVoices(MeshCluster cluster, MeshPods pods)
     /// <exception cref="MeshctlException">None is.</exception>
     public Pod AnyZtunnel(string? node) => ZtunnelOf(node) ?? pods.Ztunnels.FirstOrDefault(z => z.Is("Ready")) ?? throw new MeshctlException("No ztunnel is ready, so that nobody can explain; see meshctl status.");
 
-    public IReadOnlyList<Pod> Ztunnels => pods.Ztunnels;
-
     /// <exception cref="MeshctlException">It cannot answer.</exception>
     public async Task<OutboundExplanation> OutboundAsync(Pod ztunnel, string from, string to, bool isCaptured, CancellationToken cancellationToken) =>
         await AskAsync(ztunnel, $"/debug/explain?from={Uri.EscapeDataString(from)}&to={Uri.EscapeDataString(to)}{(isCaptured ? "" : "&captured=false")}", ExplanationJson.Default.OutboundExplanation, cancellationToken);

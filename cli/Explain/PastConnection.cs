@@ -35,6 +35,9 @@ internal static class PastConnection
         ["Service"] = new("", "v1", "services", "Service", IsNamespaced: true),
     };
 
+    /// <summary>A ztunnel knows services only, also those that ServiceEntries made.</summary>
+    private static readonly ResourceType s_serviceEntry = new("networking.istio.io", "v1", "serviceentries", "ServiceEntry", IsNamespaced: true);
+
     public static async Task<int> ShowAsync(MeshCluster cluster, MeshPods pods, string id, OutputFormat format, TextWriter output, CancellationToken cancellationToken)
     {
         if (id.Length != 32 || !id.All(char.IsAsciiHexDigit)) throw new MeshctlException($"\"{id}\" is no connection id: expected 32 hex digits, as connection.id in a ztunnel's access log.");
@@ -72,8 +75,9 @@ internal static class PastConnection
             if (name.Split('/') is not [var ns, var own]) continue;
             try
             {
-                var now = await cluster.Client.Of(type).GetAsync(ns, own, cancellationToken);
-                found.Add(now is null ? new DecidingObject(by.Kind, ns, own, null, true, "does not exist any more") : Compared(by.Kind, ns, own, now, at));
+                var (kind, now) = (by.Kind, await cluster.Client.Of(type).GetAsync(ns, own, cancellationToken));
+                if (now is null && kind == "Service" && await cluster.Client.Of(s_serviceEntry).GetAsync(ns, own, cancellationToken) is { } entry) (kind, now) = (s_serviceEntry.Kind, entry);
+                found.Add(now is null ? new DecidingObject(kind, ns, own, null, true, "does not exist any more") : Compared(kind, ns, own, now, at));
             }
             catch (KubernetesException e)
             {
@@ -98,17 +102,17 @@ internal static class PastConnection
     /// <summary>The same connection, made now.</summary>
     private static async Task<(PathExplanation? Path, string? Problem)> NowAsync(MeshCluster cluster, MeshPods pods, IReadOnlyList<RememberedEnd> ends, CancellationToken cancellationToken)
     {
-        var outbound = ends.FirstOrDefault(e => e.IsOutbound);
-        var (from, to) = outbound is not null ? (outbound.Pod, outbound.Text("asked")) : await SourceOfAsync(cluster, ends[0], cancellationToken);
-        if (from.Length == 0 || to.Length == 0) return (null, $"the client {ends[0].Of("source", "address")} is no pod of this cluster now: what would happen today is not explained");
-        var (ns, name) = PodName.Parse(from, cluster.DefaultNamespace);
         try
         {
+            var outbound = ends.FirstOrDefault(e => e.IsOutbound);
+            var (from, to) = outbound is not null ? (outbound.Pod, outbound.Text("asked")) : await SourceOfAsync(cluster, ends[0], cancellationToken);
+            if (from.Length == 0 || to.Length == 0) return (null, $"the client {ends[0].Of("source", "address")} is no pod of this cluster now: what would happen today is not explained");
+            var (ns, name) = PodName.Parse(from, cluster.DefaultNamespace);
             return (await new PathReading(cluster, pods).ReadAsync(ns, name, to, cancellationToken), null);
         }
-        catch (MeshctlException e)
+        catch (Exception e) when (e is MeshctlException or KubernetesException)
         {
-            return (null, $"what would happen today is not known: {e.Message}");
+            return (null, $"what would happen today is not known: {(e as KubernetesException)?.Status.Message ?? e.Message}");
         }
     }
 

@@ -56,7 +56,7 @@ internal sealed record PathExplanation(
         var outcomes = branches.Select(b => b.Outcome).ToList();
         if (outcomes.All(o => o.IsAllowed == outcomes[0].IsAllowed && o.Reason == outcomes[0].Reason)) return outcomes[0];
         var allowed = branches.Where(b => b.Outcome.IsAllowed == true).Sum(b => b.Route.Share);
-        var worst = outcomes.First(o => o.IsAllowed != true);
-        return worst with { IsAllowed = null, Text = $"it depends on the endpoint: {allowed:P0} of connections are allowed, others not: {worst.Text}" };
+        var worst = outcomes.Find(o => o.IsAllowed == false) ?? outcomes.First(o => o.IsAllowed != true);   // a refusal that is known tells more than what is not
+        return worst with { IsAllowed = outcomes.All(o => o.IsAllowed == false) ? false : null, Text = $"it depends on the endpoint: {allowed:P0} of connections are allowed, others not: {worst.Text}" };
     }
 }

@@ -37,11 +37,13 @@ internal sealed class PathReading(MeshCluster cluster, MeshPods pods)
     private async Task<Branch> BranchAsync(Pod source, bool isCaptured, OutboundExplanation outbound, RouteReport route, CancellationToken cancellationToken)
     {
         PodCapture? destination = null;
+        var isGone = false;
         InboundExplanation? inbound = null;
         // A waypoint decides by itself; outside the mesh nobody does.
         if (route is { Refusal: null, IsThroughWaypoint: false, Peer: { } peer, NextHop: { } hop } && PodOf(peer) is { } name)
         {
             destination = await DestinationAsync(name, peer, cancellationToken);
+            isGone = destination is null;
             var arrives = route.Kind == RouteKind.Hbone || destination?.IsCaptured == true;
             if (arrives && await AskDestinationAsync(name, peer, cancellationToken) is { } ztunnel)
             {
@@ -52,7 +54,7 @@ internal sealed class PathReading(MeshCluster cluster, MeshPods pods)
                 if (asked.Problem is { } problem) Note(problem);
             }
         }
-        return new Branch(route, destination, inbound, BranchJudgement.Judge(outbound, route, isCaptured, destination?.IsCaptured, inbound));
+        return new Branch(route, destination, inbound, BranchJudgement.Judge(outbound, route, isCaptured, destination?.IsCaptured, inbound, isGone));
     }
 
     private async Task<PodCapture?> DestinationAsync((string Namespace, string Name) name, WorkloadReport peer, CancellationToken cancellationToken)

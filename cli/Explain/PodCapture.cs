@@ -33,7 +33,12 @@ internal static class CaptureJudgement
         }
         if (Entry(agent, "notEnrolled", pod) is { } refused) return new PodCapture(annotation == "enabled", facts, $"it should be enrolled and is not: {refused["reason"]}");
         var isEnabled = annotation == "enabled";
-        if (agent is null) facts.Add("the node agent could not be asked");
+        if (agent is null)
+        {
+            facts.Add("the node agent could not be asked");
+            // Redirected before ztunnel carries it, or about to leave: in doubt it is closed, not open.
+            if (annotation == "pending") return new PodCapture(true, facts, "it is being enrolled or leaves, and how far that is only the node agent knows");
+        }
         else if (isEnabled) return new PodCapture(true, facts, "the node agent does not list it");
         return new PodCapture(isEnabled, facts, !isEnabled && wants && agent is not null ? "its labels ask for the mesh, but the node agent does not list it" : null);
     }

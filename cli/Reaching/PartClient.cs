@@ -20,7 +20,7 @@ public readonly record struct Asked<T>(T? Answer, string? Problem) where T : cla
 public sealed class PartClient(PodPorts ports, TimeProvider clock)
 {
     /// <summary>Ports of the parts (architecture: ports).</summary>
-    public const int ZtunnelAdmin = 15000, ZtunnelMetrics = 15020, ControlPlaneDebug = 8080, ControlPlaneMonitoring = 15014, AgentStatus = 8000, AgentMetrics = 15014;
+    public const int ZtunnelAdmin = 15000, ZtunnelMetrics = 15020, ControlPlaneDebug = 8080, ControlPlaneMonitoring = 15014, AgentStatus = 8000;
 
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(15);
 

@@ -1,6 +1,8 @@
 using System.Text.Json.Nodes;
 using AmbientMesh.Cli.CommandLine;
+using AmbientMesh.Cli.Explain;
 using AmbientMesh.Model;
+using AmbientMesh.Model.Explanation;
 using AmbientMesh.Model.Tests;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Ztunnel.Certificates;
@@ -140,6 +142,79 @@ public sealed class ExplainTests : IAsyncDisposable
         Assert.Contains("AuthorizationPolicy shop/gone: does not exist any more", output, StringComparison.Ordinal);
         Assert.Contains("shop/client -> 10.1.0.1:80", output, StringComparison.Ordinal);
         Assert.Contains("ALLOWED", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_may_not_be_read_costs_a_past_connection_only_its_present_and_a_host_of_a_ServiceEntry_is_found_there()
+    {
+        const string id = "0af7651916cd43dd8448eb211c80319d";
+        await using var world = await WorldAsync(Shop, Shop);
+        world.Serve("ztunnel-2", 15000, path => path.StartsWith("/debug/connections", StringComparison.Ordinal) ? $$$"""
+            {"connections":[{"id":"{{{id}}}","state":"ended","direction":"inbound","pod":"shop/server","protocol":"TCP","source":{"address":"10.0.0.1:4000"},"destination":{"address":"10.0.0.2:8080"},
+            "openedAt":"2026-11-21T01:00:00Z","endedAt":"2026-11-21T01:00:01Z","reason":"no-healthy-upstream","decidedBy":{"kind":"Service","name":"shop/api"}}]}
+            """ : null);
+        await world.DefineAsync("networking.istio.io", "serviceentries", "ServiceEntry");
+        await world.ObjectAsync(new("networking.istio.io", "v1", "serviceentries", "ServiceEntry", IsNamespaced: true), JsonNode.Parse("""{"metadata":{"namespace":"shop","name":"api"},"spec":{}}""")!.AsObject());
+        using var reader = await world.ClientOfNobodyAsync();
+        foreach (var ns in (string[])["istio-system", "shop"])
+        {
+            await world.ObjectAsync(new("rbac.authorization.k8s.io", "v1", "roles", "Role", IsNamespaced: true), JsonNode.Parse($$"""
+                {"metadata":{"namespace":"{{ns}}","name":"reader"},"rules":[{"apiGroups":[""],"resources":["pods","services"],"verbs":["get","list"]},{"apiGroups":[""],"resources":["pods/portforward"],"verbs":["get","create"]},{"apiGroups":["networking.istio.io"],"resources":["serviceentries"],"verbs":["get"]}]}
+                """)!.AsObject());
+            await world.ObjectAsync(new("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", IsNamespaced: true), JsonNode.Parse($$"""
+                {"metadata":{"namespace":"{{ns}}","name":"reader"},"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"reader"},"subjects":[{"kind":"ServiceAccount","namespace":"poor","name":"nobody"}]}
+                """)!.AsObject());
+        }
+        var authorities = Convert.ToBase64String(System.Text.Encoding.ASCII.GetBytes(world.Client.Connection.Authorities!.ExportCertificatePems()));
+        var kubeconfig = Path.GetTempFileName();
+        await File.WriteAllTextAsync(kubeconfig, $$"""
+            current-context: x
+            clusters: [{name: c, cluster: {server: "{{world.Client.Connection.Server}}", certificate-authority-data: {{authorities}} } }]
+            contexts: [{name: x, context: {cluster: c, user: u} }]
+            users: [{name: u, user: {token: {{reader.Connection.Token!.Current()}} } }]
+            """, Patience.Token);
+        var (code, output, error) = await world.RunAsync("explain", "--connection", id, "--kubeconfig", kubeconfig);
+        File.Delete(kubeconfig);
+        Assert.True(code == ExitCodes.NotFine, output + error);
+        Assert.Contains("decided by Service shop/api", output, StringComparison.Ordinal);
+        Assert.Contains("ServiceEntry shop/api: generation", output, StringComparison.Ordinal);
+        Assert.Contains("what would happen today is not known:", output, StringComparison.Ordinal);   // pods of all namespaces may not be listed
+    }
+
+    [Fact]
+    public async Task Plaintext_to_a_pod_that_is_gone_is_not_called_allowed()
+    {
+        var mesh = Shop.Pod("ghost", "10.0.0.9", "shop", w => w.TunnelProtocol = Protocol.Wds.TunnelProtocol.None);
+        await using var world = await WorldAsync(mesh, mesh);
+        var (code, output, _) = await world.RunAsync("explain", "--from", "shop/client", "--to", "10.0.0.9:8080");
+        Assert.Equal(ExitCodes.Failed, code);   // not known
+        Assert.DoesNotContain("ALLOWED", output, StringComparison.Ordinal);
+        Assert.Contains("does not exist any more", output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_refusal_that_is_known_is_not_hidden_by_what_is_not()
+    {
+        Branch Way(Outcome outcome) => new(new RouteReport { Share = 0.5 }, null, null, outcome);
+        Outcome Together(params Outcome[] outcomes) => new PathExplanation("shop/client", "server:80", new PodCapture(true, [], null), new OutboundExplanation(), [.. outcomes.Select(Way)], [], [], [], []).Outcome;
+        var (unknown, denied, refused) = (Outcome.Unknown("destination ztunnel", "not asked"), Outcome.Refused("destination ztunnel", Reason.PolicyDenied, "denied"), Outcome.Refused("source ztunnel", Reason.ConnectRefused, "refused"));
+        Assert.Equal((null, "policy-denied"), (Together(unknown, denied).IsAllowed, Together(unknown, denied).Reason));
+        Assert.Contains("denied", Together(unknown, denied).Text, StringComparison.Ordinal);
+        Assert.Null(Together(Outcome.Allowed("x", "y"), denied).IsAllowed);
+        Assert.False(Together(refused, denied).IsAllowed);   // each for its own reason
+    }
+
+    [Theory]
+    [InlineData("enabled", true)]
+    [InlineData("pending", true)]
+    [InlineData(null, false)]
+    public void Without_the_node_agent_a_pod_whose_annotation_is_pending_is_taken_for_captured(string? annotation, bool isCaptured)
+    {
+        var annotations = new Dictionary<string, string>();
+        if (annotation is not null) annotations["ambient.istio.io/redirection"] = annotation;
+        var pod = new AmbientMesh.Kubernetes.Pod { Metadata = new() { Namespace = "shop", Name = "web", Uid = "u", Annotations = annotations } };
+        var capture = CaptureJudgement.Of(pod, null, null, DateTimeOffset.UnixEpoch);
+        Assert.Equal((isCaptured, annotation == "pending"), (capture.IsCaptured, capture.Problem is not null));
     }
 
     [Theory]
