@@ -109,6 +109,16 @@ public sealed class FileWatchTests : IDisposable
         await EndAsync(watching);
     }
 
+    [Fact, Scenario("T-26")]
+    public void A_revocation_list_beyond_all_measure_is_refused_unread()
+    {
+        using (var huge = System.IO.File.Create(File)) huge.SetLength(RevocationWatch.MaxBytes + 1);
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        var refusal = Assert.Throws<IOException>(() => new RevocationWatch(File, _clock, _log).Read());
+        Assert.Contains($"no more than {RevocationWatch.MaxBytes} are read", refusal.Message, StringComparison.Ordinal);
+        Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 1024 * 1024);
+    }
+
     [Fact]
     public async Task A_folder_that_is_not_there_yet_is_followed_when_it_comes()
     {

@@ -8,15 +8,24 @@ namespace AmbientMesh.Ztunnel.Certificates;
 /// <remarks>A list that cannot be read stops the start; later it leaves the last good one in force. A file that is missing or empty revokes nothing.</remarks>
 public sealed class RevocationWatch(string path, TimeProvider clock, ILogger log)
 {
+    /// <summary>A larger file is refused before memory is taken for it (T-26); a ConfigMap has 1 MiB at most.</summary>
+    public const long MaxBytes = 16 * 1024 * 1024;
+
     private readonly FileWatch _watch = new(path, clock, log);   // before the first reading, so that nothing lies between the two
 
     /// <summary>The lists as they are now.</summary>
-    /// <exception cref="IOException">The content is no revocation list; the message names the file.</exception>
+    /// <exception cref="IOException">The content is no revocation list, or larger than <see cref="MaxBytes"/>; the message names the file.</exception>
     public RevocationList Read()
     {
         try
         {
-            return File.Exists(path) ? RevocationList.Parse(File.ReadAllBytes(path)) : RevocationList.None;
+            var file = new FileInfo(path);
+            if (!file.Exists) return RevocationList.None;
+            using var content = file.OpenRead();
+            if (content.Length > MaxBytes) throw new FormatException($"it has {content.Length} bytes, and no more than {MaxBytes} are read");
+            var bytes = new byte[content.Length];
+            content.ReadExactly(bytes);
+            return RevocationList.Parse(bytes);
         }
         catch (Exception e) when (e is FormatException or UnauthorizedAccessException or System.Security.Cryptography.CryptographicException)
         {

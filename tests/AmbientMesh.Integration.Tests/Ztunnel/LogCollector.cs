@@ -8,6 +8,7 @@ public sealed class LogCollector : ILoggerProvider
 {
     private readonly Lock _gate = new();
     private readonly List<string> _lines = [];
+    private int _from;
     private TaskCompletionSource _added = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     public IReadOnlyList<string> Lines
@@ -15,7 +16,13 @@ public sealed class LogCollector : ILoggerProvider
         get { lock (_gate) return [.. _lines]; }
     }
 
-    /// <summary>The first line with all the parts, now or later.</summary>
+    /// <summary>What is awaited from now on is none of the lines so far; <see cref="Lines"/> keeps them.</summary>
+    public void BeginAnew()
+    {
+        lock (_gate) _from = _lines.Count;
+    }
+
+    /// <summary>The first line with all the parts, of those since <see cref="BeginAnew"/>, now or later.</summary>
     public async Task<string> LineAsync(params string[] parts)
     {
         while (true)
@@ -23,7 +30,7 @@ public sealed class LogCollector : ILoggerProvider
             Task added;
             lock (_gate)
             {
-                if (_lines.Find(line => parts.All(part => line.Contains(part, StringComparison.Ordinal))) is { } found) return found;
+                if (_lines.Skip(_from).FirstOrDefault(line => parts.All(part => line.Contains(part, StringComparison.Ordinal))) is { } found) return found;
                 added = _added.Task;
             }
             try

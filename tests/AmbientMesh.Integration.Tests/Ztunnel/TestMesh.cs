@@ -14,6 +14,7 @@ namespace AmbientMesh.Integration.Tests.Ztunnel;
 public sealed class TestNode : IAsyncDisposable
 {
     private readonly ILoggerFactory _loggers;
+    private string _before = "";
 
     private TestNode(string name, ZtunnelApp app, NodeAgentStandIn agent, LogCollector log, ILoggerFactory loggers) =>
         (Name, App, Agent, Log, _loggers) = (name, app, agent, log, loggers);
@@ -52,13 +53,25 @@ public sealed class TestNode : IAsyncDisposable
         return node;
     }
 
+    /// <summary>A test begins: what it awaits of log and metrics is none of what earlier ones left there.</summary>
+    public void BeginAnew()
+    {
+        Log.BeginAnew();
+        _before = MetricExposition.Write(App.Metrics);
+    }
+
     /// <summary>The value of a metric sample whose line has all the parts; 0 when there is none.</summary>
-    public double Metric(string name, params string[] parts) => MetricExposition.Write(App.Metrics).Split('\n')
+    public double Metric(string name, params string[] parts) => Sum(MetricExposition.Write(App.Metrics), name, parts);
+
+    private static double Sum(string exposed, string name, string[] parts) => exposed.Split('\n')
         .Where(line => line.StartsWith(name, StringComparison.Ordinal) && parts.All(part => line.Contains(part, StringComparison.Ordinal)))
         .Sum(line => double.Parse(line[(line.LastIndexOf(' ') + 1)..]));
 
     /// <summary>Returns once a metric has reached a value.</summary>
     public Task MetricReachesAsync(double value, string name, params string[] parts) => Eventually.IsTrueAsync(() => Metric(name, parts) >= value, $"{name} {string.Join(' ', parts)} >= {value}");
+
+    /// <summary>Returns once a metric is higher than when the test began.</summary>
+    public Task MetricGrowsAsync(string name, params string[] parts) => Eventually.IsTrueAsync(() => Metric(name, parts) > Sum(_before, name, parts), $"{name} {string.Join(' ', parts)} grows");
 
     public async ValueTask DisposeAsync()
     {
@@ -182,6 +195,13 @@ public sealed class TestMesh : IAsyncLifetime
         };
         with?.Invoke(workload);
         return workload;
+    }
+
+    /// <summary>See <see cref="TestNode.BeginAnew"/>.</summary>
+    public void BeginAnew()
+    {
+        Near.BeginAnew();
+        Far.BeginAnew();
     }
 
     public static IPEndPoint At(PodNamespace pod, int port) => new(pod.V4, port);
