@@ -27,7 +27,7 @@ internal static class ApiEligibility
             using var ns = Get(http, $"/api/v1/namespaces/{call.PodNamespace}");
             return EnrollmentSelector.Any(call.Selectors, Map(pod.RootElement, "labels"), Map(ns.RootElement, "labels"));
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or JsonException or OperationCanceledException or CryptographicException)
+        catch (Exception e) when (e is HttpRequestException or IOException or JsonException or InvalidOperationException or OperationCanceledException or CryptographicException)
         {
             throw new EligibilityUnknownException($"{access.Server}: {e.Message}", e);
         }

@@ -31,7 +31,7 @@ internal sealed class CaKey
             if (pem.Contains("BEGIN RSA PRIVATE KEY", StringComparison.Ordinal)) return new CaKey(Import(RSA.Create(), pem), null);
             return ParsePkcs8(pem);
         }
-        catch (Exception problem) when (problem is ArgumentException or CryptographicException)
+        catch (Exception problem) when (problem is ArgumentException or CryptographicException or PlatformNotSupportedException)   // the last for a curve that is not known
         {
             throw new FormatException("the CA key is not a PEM private key", problem);   // the message must not quote the key
         }

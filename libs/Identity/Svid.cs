@@ -39,7 +39,7 @@ public sealed class Svid
 
     /// <summary>Puts together the CA's answer (reference 6.2): element 0 the leaf, then intermediates, the root bundle last.</summary>
     /// <param name="key">The key the CSR was signed with; copied, so the caller keeps ownership.</param>
-    /// <exception cref="FormatException">Fewer than two elements, bytes that are not certificates, another key, or <c>did not find expected SAN</c>.</exception>
+    /// <exception cref="FormatException">Fewer than two elements, bytes that are not certificates, a certificate that cannot be used, another key, or <c>did not find expected SAN</c>.</exception>
     public static Svid FromCertificateChain(IReadOnlyList<string> chain, ECDsa key, SpiffeId expected)
     {
         if (chain.Count < 2) throw new FormatException($"the CA answered with {chain.Count} certificates; at least a leaf and a root are needed");
@@ -49,13 +49,20 @@ public sealed class Svid
     }
 
     /// <summary>Puts together certificates already parsed.</summary>
-    /// <exception cref="FormatException">The leaf is not an SVID of <paramref name="expected"/>, or belongs to another key.</exception>
+    /// <exception cref="FormatException">The leaf is not an SVID of <paramref name="expected"/>, cannot be used, or belongs to another key.</exception>
     public static Svid Create(X509Certificate2 leaf, IReadOnlyList<X509Certificate2> intermediates, TrustBundle roots, ECDsa key, SpiffeId expected)
     {
         var ids = Read(leaf, out var reason);
         if (reason is not null) throw new FormatException($"the CA's leaf is not an SVID: {reason}");
         if (!ids.Contains(expected)) throw new FormatException($"did not find expected SAN: {expected}; the leaf carries {string.Join(", ", ids)}");
-        return new Svid(expected, WithKey(leaf, key), intermediates, roots);
+        try
+        {
+            return new Svid(expected, WithKey(leaf, key), intermediates, roots);
+        }
+        catch (CryptographicException problem)
+        {
+            throw new FormatException($"the CA's leaf cannot be used: {problem.Message}", problem);   // e.g. a date or a public key that is none
+        }
     }
 
     private static IReadOnlyList<SpiffeId> Read(X509Certificate2 leaf, out string? reason)

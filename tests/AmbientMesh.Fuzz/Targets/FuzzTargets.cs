@@ -30,5 +30,6 @@ public static class FuzzTargets
         new YamlTarget(),
         new NamesTarget(),
         new ProxyHeaderTarget(),
+        new SocksTarget(),
     ];
 }
