@@ -1,3 +1,5 @@
+using AmbientMesh.Lab.Demo;
+
 namespace AmbientMesh.EndToEnd.Tests;
 
 /// <summary>Pods join and leave the mesh while others call them.</summary>
@@ -13,15 +15,7 @@ public sealed class LifecycleMembershipTests(ClusterFixture cluster)
         var before = await shop.PodsAsync();
         var load = await MeshLoad.StartAsync(cluster, shop, longLived: 0);
 
-        foreach (var server in before.Where(p => p.App == "server"))
-        {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "label", "pod", "-n", shop.Name, server.Name, "istio.io/dataplane-mode=none");
-            await WhenAsync(shop, server.Name, "");
-            await load.MadeAsync(20);
-            await cluster.Run.MustKubectlAsync(Patience.Token, "label", "pod", "-n", shop.Name, server.Name, "istio.io/dataplane-mode-");
-            await WhenAsync(shop, server.Name, "enabled");
-            await load.MadeAsync(20);
-        }
+        await EachOutAndInAsync(shop, before.Where(p => p.App == "server"), load);
         var counts = await load.StopAsync();
 
         LifecycleResults.Write("membership", "each server taken out of the mesh and put back, without a restart", counts);
@@ -37,19 +31,22 @@ public sealed class LifecycleMembershipTests(ClusterFixture cluster)
         await shop.EnrolledAsync();
         var load = await MeshLoad.StartAsync(cluster, shop, longLived: 0);
 
-        foreach (var pod in (await shop.PodsAsync()).Where(p => p.App == "load"))
-        {
-            await cluster.Run.MustKubectlAsync(Patience.Token, "label", "pod", "-n", shop.Name, pod.Name, "istio.io/dataplane-mode=none");
-            await WhenAsync(shop, pod.Name, "");
-            await load.MadeAsync(20);
-            await cluster.Run.MustKubectlAsync(Patience.Token, "label", "pod", "-n", shop.Name, pod.Name, "istio.io/dataplane-mode-");
-            await WhenAsync(shop, pod.Name, "enabled");
-            await load.MadeAsync(20);
-        }
+        await EachOutAndInAsync(shop, (await shop.PodsAsync()).Where(p => p.App == "load"), load);
         var counts = await load.StopAsync();
 
         LifecycleResults.Write("membership-callers", "each caller taken out of the mesh and put back, without a restart", counts);
         Assert.True(counts.Failed + counts.Reset == 0, $"{counts}\n{await load.LossesAsync()}");
+    }
+
+    private async Task EachOutAndInAsync(TestNamespace shop, IEnumerable<ShopPod> pods, MeshLoad load)
+    {
+        foreach (var pod in pods)
+            foreach (var (label, redirection) in new[] { ("istio.io/dataplane-mode=none", ""), ("istio.io/dataplane-mode-", "enabled") })
+            {
+                await cluster.Run.MustKubectlAsync(Patience.Token, "label", "pod", "-n", shop.Name, pod.Name, label);
+                await WhenAsync(shop, pod.Name, redirection);
+                await load.MadeAsync(20);
+            }
     }
 
     private static async Task WhenAsync(TestNamespace shop, string pod, string redirection)
