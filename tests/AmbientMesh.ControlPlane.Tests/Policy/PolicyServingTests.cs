@@ -23,7 +23,8 @@ public class PolicyServingTests
     private static async Task UntilAsync(Func<bool> condition)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
-        while (!condition()) await timer.WaitForNextTickAsync(Patience.Token);
+        var patience = Patience.Token;
+        while (!condition()) await timer.WaitForNextTickAsync(patience);
     }
 
     private static string[] PoliciesOf(DeltaDiscoveryResponse response, string uid) =>

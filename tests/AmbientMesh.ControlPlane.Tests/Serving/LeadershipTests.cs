@@ -30,10 +30,11 @@ public sealed class LeadershipTests
         var watching = watch.RunAsync(stop.Token);
         for (var number = 0; number < 2; number++)
         {
+            var patience = Patience.Token;
             using var term = new CancellationTokenSource();
             var running = run(term.Token);
             using (var look = new PeriodicTimer(TimeSpan.FromMilliseconds(5)))
-                while (Subscriptions() == 0) await look.WaitForNextTickAsync(Patience.Token);
+                while (Subscriptions() == 0) await look.WaitForNextTickAsync(patience);
             await term.CancelAsync();
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(running));
             Assert.Equal(0, Subscriptions());
