@@ -134,6 +134,7 @@ public class ConformanceTests
 
     [Theory]
     [MemberData(nameof(RefusalNames))]
+    [Scenario("T-08", "T-10")]
     public async Task A_broken_rule_has_its_error(string name)
     {
         var expected = Refusals[name];
@@ -264,6 +265,7 @@ public class ConformanceTests
     }
 
     [Fact]
+    [Scenario("T-08")]
     public async Task Settings_that_shrink_the_window_below_zero_stop_the_stream_until_credit_comes()
     {
         var (server, peer) = await RawPeer.ToServerAsync();
@@ -284,6 +286,7 @@ public class ConformanceTests
     }
 
     [Fact]
+    [Scenario("T-08")]
     public async Task Windows_of_one_byte_are_honoured()
     {
         var (server, peer) = await RawPeer.ToServerAsync();

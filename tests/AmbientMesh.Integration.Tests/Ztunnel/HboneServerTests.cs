@@ -253,7 +253,7 @@ public sealed class HboneServerTests : IClassFixture<TestMesh>
         try
         {
             for (var i = 0; i < 140; i++) held.Add(await PodClient.ConnectAsync(_mesh.Stranger, TestMesh.At(_mesh.Server, 15008)));
-            await _mesh.Far.Log.LineAsync("connection failed", $"too many handshakes from {_mesh.Stranger.V4}");
+            await _mesh.Far.Log.LineAsync("connection failed", "reason=\"limit-reached\"", $"too many handshakes from {_mesh.Stranger.V4}");
             Assert.Equal(200, await AskAsync($"{_mesh.Server.V4}:8080"));
         }
         finally

@@ -157,6 +157,26 @@ public sealed class ProvokedReasonTests : IClassFixture<TestMesh>
         Assert.Equal(dialled, _mesh.ServerApp.Peers.Count);
     }
 
+    [Theory, Scenario("T-10")]
+    [InlineData(":authority", "10.98.0.3:8080")]
+    [InlineData(":path", "/")]
+    [InlineData(":scheme", "https")]
+    [InlineData(":protocol", "websocket")]
+    [InlineData("Upper-Case", "x")]
+    public async Task A_request_with_one_field_too_many_is_reset_without_a_dial_and_the_tunnel_goes_on(string name, string value)
+    {
+        var dialled = _mesh.ServerApp.Peers.Count;
+        await using var tls = await TlsToServerAsync();
+        var peer = new RawPeer(tls);
+        await peer.GreetAsync();
+        await peer.HeadersAsync(1, [.. RawPeer.ConnectFields($"{_mesh.Server.V4}:8080"), new(name, value)]);
+        Assert.Equal(ErrorCode.ProtocolError, (await peer.SkipToAsync(f => f.Header is { Type: FrameType.RstStream, StreamId: 1 })).Code);
+        Assert.Equal(dialled, _mesh.ServerApp.Peers.Count);
+        await peer.ConnectAsync(3, $"{_mesh.Server.V4}:8080");
+        var answer = await peer.SkipToAsync(f => f.Header is { Type: FrameType.Headers, StreamId: 3 });
+        Assert.False(answer.Header.Flags.HasFlag(FrameFlags.EndStream));
+    }
+
     private async Task<TlsTransport> TlsToServerAsync()
     {
         var credentials = TlsCredentials.Of(_mesh.Plane.Authority.IssueSvid(HbonePeer.Default), SvidRules.Strict, TimeProvider.System);
