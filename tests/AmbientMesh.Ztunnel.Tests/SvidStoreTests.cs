@@ -283,6 +283,43 @@ public sealed class SvidStoreTests : IAsyncDisposable
         Assert.IsType<SvidVerdict.Accepted>(after.Verifier.Verify(_ca.IssueSvid(Id("peer")).Leaf, [], new PeerExpectation.OneOf([Id("peer")])));
     }
 
+    [Fact, Scenario("L4-149")]
+    public async Task A_certificate_of_our_own_that_is_revoked_is_replaced_at_once_and_again_while_the_ca_gives_revoked_ones()
+    {
+        var revoked = _ca.IssueSvid(Id("a"));
+        var other = _ca.IssueSvid(Id("b"));
+        var (given, asked) = (revoked, new List<string>());
+        await using var store = new SvidStore((id, _) =>
+        {
+            lock (asked) asked.Add(id.ServiceAccount);
+            return Task.FromResult(id == Id("a") ? given : other);
+        }, _clock, NullLogger.Instance);
+        int AskedForA() { lock (asked) return asked.Count(a => a == "a"); }
+        await store.GetAsync(Id("a"), Patience.Token);
+        await store.GetAsync(Id("b"), Patience.Token);
+
+        store.Revoke(RevocationList.Parse(System.Text.Encoding.ASCII.GetBytes(Crl(revoked))));
+        await UntilAsync(() => AskedForA() == 2);
+        given = _ca.IssueSvid(Id("a"));
+        await UntilAsync(() =>
+        {
+            _clock.Advance(TimeSpan.FromMilliseconds(100));
+            return AskedForA() >= 3;
+        });
+        await UntilAsync(() => store.States.Single(s => s.Identity == Id("a")).Current == given);
+        _clock.Advance(TimeSpan.FromHours(1));
+        Assert.Same(await store.GetAsync(Id("b"), Patience.Token), await store.GetAsync(Id("b"), Patience.Token));
+        Assert.Equal(3, AskedForA());   // good again: nothing is due before half of its life
+        Assert.Equal(["b"], asked.Where(a => a != "a"));   // and the other was never touched
+    }
+
+    private static async Task UntilAsync(Func<bool> holds)
+    {
+        var patience = Patience.Token;
+        using var between = new PeriodicTimer(TimeSpan.FromMilliseconds(10));
+        while (!holds()) await between.WaitForNextTickAsync(patience);
+    }
+
     private string Crl(Svid revoked)
     {
         using var key = RSA.Create();

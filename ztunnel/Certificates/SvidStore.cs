@@ -71,7 +71,7 @@ public sealed class SvidStore : IAsyncDisposable
         public string? Problem { get; set; }
         public int Failures { get; set; }
 
-        /// <summary>Certificates in a row that were past half of their life when they came.</summary>
+        /// <summary>Certificates in a row that were past half of their life, or revoked, when they came.</summary>
         public int Stale { get; set; }
         public bool IsFetching { get; set; }
 
@@ -163,18 +163,15 @@ public sealed class SvidStore : IAsyncDisposable
         lock (_gate)
         {
             var now = _clock.GetUtcNow();
-            foreach (var entry in _entries.Values)
-            {
-                if (entry.IsFetching)
-                {
-                    entry.RenewAgain = true;
-                    continue;
-                }
-                var within = now + (SvidSchedule.RenewalSpread * _random.NextDouble());
-                if (entry.Due is not { } due || due > within) entry.Due = within;
-            }
+            foreach (var entry in _entries.Values) RenewBy(entry, now + (SvidSchedule.RenewalSpread * _random.NextDouble()));
         }
         Dispatch();
+    }
+
+    private static void RenewBy(Entry entry, DateTimeOffset time)
+    {
+        if (entry.IsFetching) entry.RenewAgain = true;
+        else if (entry.Due is not { } due || due > time) entry.Due = time;
     }
 
     /// <summary>Drops an identity nobody on the node has any more; open tunnels keep what they began with.</summary>
@@ -189,15 +186,21 @@ public sealed class SvidStore : IAsyncDisposable
         Dispatch();
     }
 
-    /// <summary>Judges every later handshake against a newer list.</summary>
+    /// <summary>Judges every later handshake against a newer list, and at once asks for others in place of own certificates that it names: peers refuse those.</summary>
     public void Revoke(RevocationList revoked)
     {
         lock (_gate)
         {
             _revoked = revoked;
+            var now = _clock.GetUtcNow();
             foreach (var entry in _entries.Values)
-                if (entry.Svid is { } svid) entry.Credentials = CredentialsOf(svid);
+            {
+                if (entry.Svid is not { } svid) continue;
+                entry.Credentials = CredentialsOf(svid);
+                if (IsRevoked(svid)) RenewBy(entry, now);
+            }
         }
+        Dispatch();
     }
 
     /// <summary>Whether the newest list names one of these certificates.</summary>
@@ -329,9 +332,10 @@ public sealed class SvidStore : IAsyncDisposable
         entry.Failures = 0;
         var now = _clock.GetUtcNow();
         JudgeClock(svid, now);
-        // Certificates that come half-expired (a clock that is wrong, a CA that is about to expire) are asked for again ever more seldom.
-        entry.Stale = svid.RenewAt > now ? 0 : entry.Stale + 1;
-        var again = entry.RenewAgain ? now + (SvidSchedule.RenewalSpread * _random.NextDouble()) : svid.RenewAt;
+        // Certificates that come half-expired (a clock that is wrong, a CA that is about to expire), or from an issuer that is revoked, are asked for again ever more seldom.
+        var isRevoked = IsRevoked(svid);
+        entry.Stale = svid.RenewAt > now && !isRevoked ? 0 : entry.Stale + 1;
+        var again = entry.RenewAgain ? now + (SvidSchedule.RenewalSpread * _random.NextDouble()) : isRevoked ? now : svid.RenewAt;
         entry.RenewAgain = false;
         var soonest = now + SvidSchedule.WaitAfterStale(entry.Stale, svid.NotAfter - now);
         Schedule(entry, again > soonest ? again : soonest);
@@ -368,6 +372,8 @@ public sealed class SvidStore : IAsyncDisposable
         entry.Due = at;
         entry.Priority = SvidPriority.Background;
     }
+
+    private bool IsRevoked(Svid svid) => _revoked.Revokes([CertificateSerial.Of(svid.Leaf), .. svid.Intermediates.Select(CertificateSerial.Of)]);
 
     private bool IsValid(Entry entry) => entry.Svid is { } svid && svid.NotAfter > _clock.GetUtcNow();
 
