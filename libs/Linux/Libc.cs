@@ -72,6 +72,12 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "fstat", SetLastError = true)]
     public static partial int FileStatus(int descriptor, Span<byte> status);
 
+    public const int OpenFilesLimit = 7;   // RLIMIT_NOFILE
+
+    /// <summary>The soft and the hard limit of a resource.</summary>
+    [LibraryImport("libc", EntryPoint = "getrlimit", SetLastError = true)]
+    public static partial int ResourceLimits(int resource, Span<ulong> softAndHard);
+
     public const int SetDescriptorFlags = 2;   // F_SETFD
 
     [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]

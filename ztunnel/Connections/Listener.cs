@@ -22,7 +22,7 @@ public sealed class Listener : IDisposable
 
     /// <summary>Starts accepting on a listening socket, which is owned from now on.</summary>
     /// <param name="serve">Owns the accepted socket; its failures are logged.</param>
-    /// <param name="shortage">Told when there are no descriptors to accept with.</param>
+    /// <param name="shortage">Says when there are no descriptors to accept with; nothing is accepted meanwhile.</param>
     public Listener(Socket socket, Func<Socket, Task> serve, TimeProvider clock, ILogger log, DescriptorShortage? shortage = null)
     {
         (_socket, _serve, _clock, _log, _shortage) = (socket, serve, clock, log, shortage);
@@ -60,7 +60,9 @@ public sealed class Listener : IDisposable
         {
             try
             {
+                if (_shortage is not null) await _shortage.OverAsync(_closing.Token);
                 var accepted = await _socket.AcceptAsync(_closing.Token);
+                _shortage?.Accepted(accepted, EndPoint);
                 Enter();
                 _ = ServeAsync(accepted);
             }
