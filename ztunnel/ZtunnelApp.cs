@@ -51,7 +51,7 @@ public sealed class ZtunnelApp : IAsyncDisposable
         Mesh = new MeshStore(settings.NodeName);
         settings.Static.AddTo(Mesh);
         _revocations = settings.CrlPath is { } path ? new RevocationWatch(path, clock, loggers.CreateLogger("ztunnel::tls::crl")) : null;
-        _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read());
+        _svids = new SvidStore(Fetcher(settings), clock, loggers.CreateLogger("ztunnel::identity::manager"), revoked: _revocations?.Read(), rules: settings.SvidRules);
         ProcessMetrics.Register(Metrics);
         Metrics.Gauge("istio_build", "Istio component build info.", "component", "tag").With("ztunnel", Version).Set(1);
         Metrics.GaugeFrom("ambientmesh_certificates", "Identities that this node holds a certificate of, or asks for one.", () => _svids.Count);

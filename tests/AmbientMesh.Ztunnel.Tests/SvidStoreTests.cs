@@ -3,6 +3,7 @@ using System.Security.Cryptography.X509Certificates;
 using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Ztunnel.Certificates;
+using AmbientMesh.Ztunnel.Configuration;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace AmbientMesh.Ztunnel.Tests;
@@ -318,6 +319,29 @@ public sealed class SvidStoreTests : IAsyncDisposable
         var patience = Patience.Token;
         using var between = new PeriodicTimer(TimeSpan.FromMilliseconds(10));
         while (!holds()) await between.WaitForNextTickAsync(patience);
+    }
+
+    [Theory, Scenario("T-17")]
+    [InlineData("false", false)]
+    [InlineData("true", true)]
+    public async Task A_peer_with_two_uri_names_is_let_in_only_where_that_is_asked_for(string setting, bool isLetIn)
+    {
+        var settings = SettingsReader.Read(new Dictionary<string, string> { ["NODE_NAME"] = "n1", ["ALLOW_SEVERAL_URI_SANS"] = setting }, _ => true, out var problems);
+        Assert.Empty(problems);
+        using var ca = RSA.Create();
+        ca.ImportFromPem(_ca.ExportPrivateKeyPem());
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var names = new SubjectAlternativeNameBuilder();
+        foreach (var name in (Uri[])[new("spiffe://cluster.local/ns/default/sa/peer"), new("https://example.com")]) names.AddUri(name);
+        var request = new CertificateRequest("", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(names.Build(critical: true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.DigitalSignature, critical: true));
+        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new("1.3.6.1.5.5.7.3.1"), new("1.3.6.1.5.5.7.3.2")], critical: false));
+        using var leaf = request.Create(_ca.Certificate.SubjectName, X509SignatureGenerator.CreateForRSA(ca, RSASignaturePadding.Pkcs1), _clock.GetUtcNow(), _clock.GetUtcNow().AddHours(1), [1, 2, 3]);
+        await using var store = new SvidStore((id, _) => Task.FromResult(_ca.IssueSvid(id, TimeSpan.FromHours(24))), _clock, NullLogger.Instance, rules: settings.SvidRules);
+
+        var verdict = (await store.GetAsync(Id("a"), Patience.Token)).Verifier.Verify(leaf, [], new PeerExpectation.OneOf([Id("peer")]));
+        Assert.Equal(isLetIn, verdict is SvidVerdict.Accepted);
     }
 
     private string Crl(Svid revoked)

@@ -42,6 +42,7 @@ public sealed class SvidStore : IAsyncDisposable
     private readonly Random _random;
     private readonly Lock _gate = new();
     private readonly int _capacity;
+    private readonly SvidRules _rules;
     private readonly Dictionary<SpiffeId, Entry> _entries = [];
     private readonly HashSet<SpiffeId> _ofPods = [];
     private long _refused;
@@ -55,9 +56,11 @@ public sealed class SvidStore : IAsyncDisposable
 
     /// <summary>An empty store; peers are judged against <paramref name="revoked"/> until a newer list is set.</summary>
     /// <param name="capacity">Identities held at a time, at most.</param>
-    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null, RevocationList? revoked = null, int capacity = DefaultCapacity)
+    /// <param name="rules">How strictly peers' certificates are read; <see cref="SvidRules.Strict"/> when null.</param>
+    public SvidStore(FetchSvid fetch, TimeProvider clock, ILogger log, Random? random = null, RevocationList? revoked = null, int capacity = DefaultCapacity, SvidRules? rules = null)
     {
         _capacity = capacity;
+        _rules = rules ?? SvidRules.Strict;
         _revoked = revoked ?? RevocationList.None;
         (_fetch, _clock, _log, _random) = (fetch, clock, log, random ?? Random.Shared);
         _wake = clock.CreateTimer(_ => Dispatch(), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
@@ -223,7 +226,7 @@ public sealed class SvidStore : IAsyncDisposable
         }
     }
 
-    private TlsCredentials CredentialsOf(Svid svid) => new(svid, new SvidVerifier(svid.Roots, SvidRules.Strict, _clock, _revoked));
+    private TlsCredentials CredentialsOf(Svid svid) => new(svid, new SvidVerifier(svid.Roots, _rules, _clock, _revoked));
 
     private Entry? TryEnqueue(SpiffeId identity, SvidPriority priority)
     {

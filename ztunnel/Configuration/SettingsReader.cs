@@ -1,4 +1,5 @@
 using System.Text.Json;
+using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Telemetry.Otlp;
@@ -98,6 +99,7 @@ public static class SettingsReader
             Http2FrameSize = env.Number("HTTP2_FRAME_SIZE", defaults.Http2FrameSize, 16_384, 16_777_215),
             LocalhostAppTunnel = env.Flag("LOCALHOST_APP_TUNNEL", true),
             Socks5 = env.Flag("UNSTABLE_ENABLE_SOCKS5", false),
+            SvidRules = env.Flag("ALLOW_SEVERAL_URI_SANS", false) ? SvidRules.IstioLax : SvidRules.Strict,
             RequireWaypoint = env.Flag("REQUIRE_WAYPOINT", false),
             ResponseBaggage = env.Flag("ENABLE_RESPONSE_BAGGAGE", true),
             PolicyInfoLogging = env.Flag("AUTHZ_POLICY_INFO_LOGGING", false),

@@ -1,4 +1,5 @@
 using System.Globalization;
+using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Telemetry.Otlp;
@@ -71,6 +72,9 @@ public sealed record ZtunnelSettings
     public int Http2FrameSize { get; init; } = 1024 * 1024;
     public bool LocalhostAppTunnel { get; init; } = true;
     public bool ResponseBaggage { get; init; } = true;
+
+    /// <summary>How strictly peers' certificates are read (ALLOW_SEVERAL_URI_SANS, our own: as Istio, which takes the first name that is an identity and ignores the rest).</summary>
+    public SvidRules SvidRules { get; init; } = SvidRules.Strict;
 
     /// <summary>Whether a workload that is bound to a waypoint takes connections from it alone (REQUIRE_WAYPOINT, our own; Istio has no such check).</summary>
     public bool RequireWaypoint { get; init; }
