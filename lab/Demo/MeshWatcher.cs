@@ -12,8 +12,10 @@ public sealed class MeshWatcher(CommandRunner run, TimeProvider clock)
     /// <summary>The ztunnel pod of each node.</summary>
     public async Task<IReadOnlyDictionary<string, string>> ZtunnelsByNodeAsync(CancellationToken cancellationToken)
     {
-        var text = await run.MustKubectlAsync(cancellationToken, "get", "pods", "-n", System, "-l", "app=ztunnel", "-o", "jsonpath={range .items[*]}{.spec.nodeName}={.metadata.name} {end}");
-        return text.Split(' ', StringSplitOptions.RemoveEmptyEntries).Select(p => p.Split('=')).ToDictionary(p => p[0], p => p[1]);
+        var text = await run.MustKubectlAsync(cancellationToken, "get", "pods", "-n", System, "-l", "app=ztunnel", "--sort-by=.metadata.creationTimestamp", "-o", "jsonpath={range .items[*]}{.spec.nodeName}={.metadata.name} {end}");
+        var byNode = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var pod in text.Split(' ', StringSplitOptions.RemoveEmptyEntries)) byNode[pod.Split('=')[0]] = pod.Split('=')[1];   // while one is replaced, the newer
+        return byNode;
     }
 
     /// <summary>An answer of a ztunnel's own HTTP endpoints: 15000 admin, 15020 metrics.</summary>

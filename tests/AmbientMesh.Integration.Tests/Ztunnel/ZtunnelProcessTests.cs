@@ -157,7 +157,7 @@ public sealed class ZtunnelProcessTests : IAsyncLifetime
         using var open = await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080));
         await PingAsync(open);
         var used = Directory.EnumerateFileSystemEntries($"/proc/{_ztunnel.Id}/fd").Count();
-        (await Linux.HostProgram.RunAsync(new Linux.ProgramCall("prlimit", $"--pid={_ztunnel.Id}", $"--nofile={used + DescriptorShortage.Reserve + 4}:"), Patience.Token)).Required();
+        (await Linux.HostProgram.RunAsync(new Linux.ProgramCall("prlimit", $"--pid={_ztunnel.Id}", $"--nofile={used + (DescriptorShortage.Reserve / 2)}:"), Patience.Token)).Required();
 
         List<TcpClient> waiting = [];
         for (var i = 0; i < 20; i++) waiting.Add(await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080)));
