@@ -1,4 +1,5 @@
 using System.Text.Json.Nodes;
+using AmbientMesh.Cli.Reaching;
 
 namespace AmbientMesh.Cli.ZtunnelConfig;
 
@@ -18,20 +19,14 @@ internal static class DumpDocuments
     {
         foreach (var (uid, pod) in pods.ToList())
         {
-            if (filter.Namespace is not null && Text(pod, "info", "namespace") != filter.Namespace) pods.Remove(uid);
-            else if (filter.Direction is { } direction && (pod as JsonObject)?["connections"] is JsonObject connections) connections.Remove(direction == "inbound" ? "outbound" : "inbound");
+            if (filter.Namespace is not null && pod.Member("info").Text("namespace") != filter.Namespace) pods.Remove(uid);
+            else if (filter.Direction is { } direction && pod.Member("connections") is JsonObject connections) connections.Remove(direction == "inbound" ? "outbound" : "inbound");
         }
         return pods;
     }
 
     private static bool Matches(JsonNode? item, DumpFilter filter) =>
-        (filter.Namespace is null || Text(item, "namespace") == filter.Namespace) &&
-        (filter.WorkloadNode is null || Text(item, "node") == filter.WorkloadNode) &&
-        (filter.Address is null || ((item as JsonObject)?["workloadIps"] as JsonArray)?.Any(ip => Text(ip) == filter.Address) == true);
-
-    private static string? Text(JsonNode? node, params ReadOnlySpan<string> path)
-    {
-        foreach (var key in path) node = (node as JsonObject)?[key];
-        return node is JsonValue value && value.TryGetValue(out string? text) ? text : null;
-    }
+        (filter.Namespace is null || item.Text("namespace") == filter.Namespace) &&
+        (filter.WorkloadNode is null || item.Text("node") == filter.WorkloadNode) &&
+        (filter.Address is null || item.Items("workloadIps").Any(ip => AnswerJson.Text(ip) == filter.Address));
 }
