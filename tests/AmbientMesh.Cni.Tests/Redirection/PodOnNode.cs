@@ -118,5 +118,5 @@ internal static class Backends
     public static PodRedirection Redirection(string name) =>
         new(Make(name), [.. All.Select(row => row.Data).Where(other => other != name).Select(Make)], Settings);
 
-    private static string Locks => Path.Combine(Path.GetTempPath(), $"ambient-xtables-{Environment.ProcessId}");
+    private static string Locks => RunFolder.Path;
 }

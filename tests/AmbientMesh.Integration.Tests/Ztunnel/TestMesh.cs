@@ -168,7 +168,7 @@ public sealed class TestMesh : IAsyncLifetime
         var settings = new RedirectSettings();
         IRedirectionBackend backend = nftables
             ? new NftablesRedirection(settings)
-            : new IptablesRedirection(new Iptables(await Iptables.DetectAsync("", null, Patience.Token), Path.GetTempPath()), settings);
+            : new IptablesRedirection(new Iptables(await Iptables.DetectAsync("", null, Patience.Token), RunFolder.Path), settings);
         var redirection = new PodRedirection(backend, [], settings);
         await redirection.ApplyAsync(pod.Namespace, new PodRedirectOptions(CapturesDns: false, BypassesInbound: false, []), Patience.Token);
     }
