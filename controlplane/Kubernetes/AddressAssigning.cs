@@ -58,15 +58,18 @@ public sealed class AddressAssigning(KubernetesClient client, Informer<ServiceEn
         var addresses = new JsonArray([.. assignment.Addresses.Select(a => new JsonObject { ["value"] = a.Value, ["host"] = a.Host })]);
         try
         {
-            var present = await client.Of(ServiceEntry.Type).GetAsync(entry.Namespace, entry.Name, cancellationToken);
-            if (present is null || GenericObjects.VersionOf(present) != entry.Metadata.ResourceVersion) return true;   // the watch will bring what is there now
-            JsonObject change = present["status"] is JsonObject
-                ? new JsonObject { ["op"] = "add", ["path"] = "/status/addresses", ["value"] = addresses }
-                : new JsonObject { ["op"] = "add", ["path"] = "/status", ["value"] = new JsonObject { ["addresses"] = addresses } };
-            var unchanged = new JsonObject { ["op"] = "test", ["path"] = "/metadata/resourceVersion", ["value"] = entry.Metadata.ResourceVersion };
-            await client.Of(ServiceEntry.Type).PatchAsync(entry.Namespace, entry.Name, Patch.Json([unchanged, change]), null, cancellationToken, "status");
+            var change = new JsonObject
+            {
+                ["metadata"] = new JsonObject { ["resourceVersion"] = entry.Metadata.ResourceVersion },
+                ["status"] = new JsonObject { ["addresses"] = addresses },
+            };
+            await client.Of(ServiceEntry.Type).PatchAsync(entry.Namespace, entry.Name, Patch.Merge(change), null, cancellationToken, "status");
             log.LogInformation("ServiceEntry {Entry}: addresses {Addresses}", entry.Key, string.Join(", ", assignment.Addresses.Select(a => $"{a.Host}={a.Value}")));
             return true;
+        }
+        catch (KubernetesException e) when (e.IsConflict || e.IsNotFound)
+        {
+            return true;   // changed or deleted meanwhile: the watch will bring what is there now
         }
         catch (KubernetesException e)
         {

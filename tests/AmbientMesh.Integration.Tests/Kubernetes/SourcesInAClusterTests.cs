@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text.Json.Nodes;
 using AmbientMesh.ControlPlane.Kubernetes;
 using AmbientMesh.ControlPlane.Serving;
@@ -90,6 +91,42 @@ public sealed class SourcesInAClusterTests
                 throw new TimeoutException($"{type} {name} is still {last?.ToJsonString()}; log:\n{string.Concat(lines.Lines.TakeLast(20))}");
             }
         }
+    }
+
+    [Fact]
+    public async Task Addresses_of_an_entry_that_changed_meanwhile_wait_for_its_newest_version()
+    {
+        await using var cluster = await ClusterApi.StartAsync();
+        await cluster.ApplyAsync("crds/serviceentries.yaml");
+        foreach (var name in (string[])["a", "b"])
+            await cluster.ApplyAsync(ClusterApi.Json($$$"""
+                {"apiVersion":"networking.istio.io/v1","kind":"ServiceEntry","metadata":{"namespace":"default","name":"{{{name}}}"},"spec":{"hosts":["{{{name}}}.example.com"],"resolution":"DNS","ports":[{"number":443,"name":"tls","protocol":"TLS"}]}}
+                """));
+        using var lines = new LogCollector();
+        using var logs = LoggerFactory.Create(logging => logging.SetMinimumLevel(LogLevel.Information).AddProvider(lines));
+        var entries = new Informer<ServiceEntry>(cluster.Admin.Of<ServiceEntry>());
+        using (var deaf = new CancellationTokenSource())
+        {
+            var watching = entries.RunAsync(deaf.Token);
+            await entries.WaitForSyncAsync(Patience.Token);
+            await deaf.CancelAsync();
+            await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(watching));
+        }
+        await cluster.Admin.Of(ServiceEntry.Type).PatchAsync("default", "a", Patch.Merge(ClusterApi.Json("""{"metadata":{"labels":{"changed":"meanwhile"}}}""")), null, Patience.Token);
+
+        await Patience.Within(Assigning(entries).RunAsync(Patience.Token));      // what its informer does not learn any more, it does not wait for
+        Assert.Null((await cluster.Admin.Of(ServiceEntry.Type).GetAsync("default", "a", Patience.Token))!["status"]?["addresses"]);
+        await lines.LineAsync("ServiceEntry default/b", "addresses");
+
+        using var stop = new CancellationTokenSource();
+        var fresh = new Informer<ServiceEntry>(cluster.Admin.Of<ServiceEntry>());
+        Task[] running = [fresh.RunAsync(stop.Token), Assigning(fresh).RunAsync(stop.Token)];
+        await lines.LineAsync("ServiceEntry default/a", "addresses");
+        Assert.DoesNotContain(lines.Lines, line => line.Contains("could not be written", StringComparison.Ordinal));
+        await stop.CancelAsync();
+        foreach (var task in running) await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(task));
+
+        AddressAssigning Assigning(Informer<ServiceEntry> of) => new(cluster.Admin, of, IPNetwork.Parse("240.240.0.0/16"), IPNetwork.Parse("2001:2::/48"), logs.CreateLogger("addresses"));
     }
 
     [Fact]
