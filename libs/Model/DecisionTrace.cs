@@ -39,4 +39,6 @@ public enum EndpointFitness
     Farther,
     /// <summary>Its capacity is 0.</summary>
     NoCapacity,
+    /// <summary>It was not reached lately, and another can be used.</summary>
+    Avoided,
 }

@@ -25,16 +25,23 @@ public static class EndpointSelection
 
     /// <summary>Null when nothing healthy, near enough, declared and with capacity is there.</summary>
     /// <param name="trace">Told of every endpoint considered; null, as for traffic, costs nothing.</param>
+    /// <param name="avoid">Endpoints drawn from only when no other can be, however near they are; null for none.</param>
     public static ChosenEndpoint? Choose(
-        MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null)
+        MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null, Predicate<Workload>? avoid = null)
     {
         var group = s_group ??= [];
         group.Clear();
         var considered = trace is null ? null : new List<ConsideredEndpoint>();
         var best = int.MinValue;
+        var (isAnyAvoided, isAnySpent) = (false, false);
         foreach (var endpoint in mesh.EndpointArray(service.Key))
         {
             var fitness = Judge(client, service, endpoint, servicePort, use, out var port, out var rank);
+            if (fitness == EndpointFitness.Candidate && avoid is not null)
+            {
+                if (avoid(endpoint.Workload)) (fitness, isAnyAvoided) = (EndpointFitness.Avoided, true);
+                else if (endpoint.Workload.Capacity == 0) (fitness, isAnySpent) = (EndpointFitness.NoCapacity, true);   // it must not stand before a farther one
+            }
             considered?.Add(new ConsideredEndpoint(endpoint, fitness, port, rank));
             if (fitness != EndpointFitness.Candidate || rank < best) continue;
             if (rank > best)
@@ -44,6 +51,7 @@ public static class EndpointSelection
             }
             group.Add((endpoint.Workload, port!.Value));
         }
+        if ((isAnyAvoided || isAnySpent) && (group.Count == 0 || !isAnyAvoided)) return Choose(mesh, client, service, servicePort, use, random, trace);
         trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best))]));
         var chosen = Draw(group, random, trace);
         if (group.Count > KeptCandidates) s_group = null;

@@ -93,6 +93,9 @@ public sealed class MeshSnapshot
     // A tree is slow to walk, and a large service is walked for each connection to it: the walk is kept until an endpoint changes.
     private static readonly ConditionalWeakTable<ImmutableDictionary<string, Endpoint>, Endpoint[]> Walked = [];
 
+    /// <summary>How many endpoints a service has, whatever their health.</summary>
+    public int CountEndpoints(ServiceName service) => EndpointsByService.TryGetValue(service, out var endpoints) ? endpoints.Count : 0;
+
     internal Endpoint[] EndpointArray(ServiceName service) =>
         EndpointsByService.TryGetValue(service, out var endpoints) ? Walked.GetValue(endpoints, static e => [.. e.Values]) : [];
 

@@ -180,5 +180,25 @@ public sealed class MeshSnapshotTests
         Assert.Null(Choose(builder));
     }
 
-    private static ChosenEndpoint? Choose(MeshBuilder builder) => EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared);
+    [Fact]
+    public void Endpoints_to_avoid_are_drawn_from_only_when_no_other_can_be()
+    {
+        var builder = new MeshBuilder().Pod("client", "10.0.0.1", with: w => w.In("r", "z")).Service("s", with: s => s.Balanced(Wds.LoadBalancing.Types.Mode.Failover, Wds.LoadBalancing.Types.Scope.Region, Wds.LoadBalancing.Types.Scope.Zone))
+            .Pod("near", "10.0.0.2", with: w => w.In("r", "z").Backs("s")).Pod("far", "10.0.0.3", with: w => w.In("r", "y").Backs("s"))
+            .Pod("spent", "10.0.0.4", with: w => { w.In("r", "z").Backs("s"); w.Capacity = 0; });
+        Assert.Equal("near", Choose(builder)!.Workload.Name);
+        Assert.Equal("far", Choose(builder, "near")!.Workload.Name);
+        Assert.Equal("near", Choose(builder, "none")!.Workload.Name);
+        Assert.Equal("near", Choose(builder, "near", "far")!.Workload.Name);   // as if none were to be avoided: spent can never be drawn
+
+        var trace = new DecisionTrace();
+        EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared, trace, w => w.Name == "near");
+        Assert.Equal(EndpointFitness.Avoided, Assert.Single(trace.Searches).Endpoints.Single(e => e.Endpoint.Workload.Name == "near").Fitness);
+        trace = new DecisionTrace();
+        EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared, trace, _ => true);
+        Assert.DoesNotContain(Assert.Single(trace.Searches).Endpoints, e => e.Fitness == EndpointFitness.Avoided);
+    }
+
+    private static ChosenEndpoint? Choose(MeshBuilder builder, params string[] avoided) =>
+        EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared, avoid: avoided.Length == 0 ? null : w => avoided.Contains(w.Name));
 }

@@ -80,6 +80,12 @@ public sealed record ZtunnelSettings
     public bool RequireWaypoint { get; init; }
     public bool PolicyInfoLogging { get; init; }
 
+    /// <summary>Endpoints of a service tried for one connection while none can be reached; 1 as Istio's ztunnel (AMBIENT_CONNECT_ATTEMPTS, our own).</summary>
+    public int ConnectAttempts { get; init; } = 3;
+
+    /// <summary>How long an endpoint may stay silent before another of the service is tried (AMBIENT_CONNECT_ATTEMPT_TIMEOUT, our own).</summary>
+    public TimeSpan ConnectAttemptTimeout { get; init; } = TimeSpan.FromSeconds(2);
+
     /// <summary>A policy that was received and cannot be read has no effect, as with Istio's ztunnel, instead of denying what it may cover.</summary>
     public bool IgnoresUnreadablePolicies { get; init; }
 

@@ -42,7 +42,7 @@ public sealed class ExplainPage(ProxyServices services, Func<IEnumerable<(Worklo
         var served = Served(ns, name);
         if (request.QueryValue("captured") == "false") return Json(OutboundExplainer.Direct(mesh, ns, to, _settings) with { By = By(), ServedAs = served }, ExplanationJson.Default.OutboundExplanation);
         if (Find(mesh, ns, name) is not { } source) return Problem(404, $"pod {ns}/{name} is not known here");
-        var said = OutboundExplainer.Captured(mesh, source, to, _settings);
+        var said = OutboundExplainer.Captured(mesh, source, to, _settings, services.Unanswered.For(source));
         return Json(said with { By = By(), ServedAs = served, Certificate = Certificate(source), AsksOnDemand = services.Settings.XdsOnDemand }, ExplanationJson.Default.OutboundExplanation);
     }
 

@@ -16,11 +16,12 @@ internal static class OutboundExplainer
 
     /// <summary>The connection of an enrolled pod.</summary>
     /// <param name="asked">Host or address, and port.</param>
-    public static OutboundExplanation Captured(MeshSnapshot mesh, Workload source, HboneAuthority asked, ExplainSettings settings)
+    /// <param name="avoid">Endpoints that the pod leaves for others now; null for none.</param>
+    public static OutboundExplanation Captured(MeshSnapshot mesh, Workload source, HboneAuthority asked, ExplainSettings settings, Predicate<Workload>? avoid = null)
     {
         var said = new OutboundExplanation { Source = WorkloadReport.Of(source), Asked = asked.ToString(), Resources = [HeldResources.Of(source)] };
         if (Resolve(mesh, source, asked, settings, ref said) is not { } destination) return said;
-        var routes = PossibleRoutes.Of(mesh, source, destination, settings.Network, MaxRoutes, out var hasMore);
+        var routes = PossibleRoutes.Of(mesh, source, destination, settings.Network, MaxRoutes, out var hasMore, avoid);
         return Matched(mesh, source.Namespace, destination, settings, said) with
         {
             Searches = Searches(routes),
@@ -129,6 +130,7 @@ internal static class OutboundExplainer
         EndpointFitness.OutOfScope => "is outside the service's scope",
         EndpointFitness.Farther => "is farther than others",
         EndpointFitness.NoCapacity => "has capacity 0",
+        EndpointFitness.Avoided => "did not answer lately",
         _ => throw new UnreachableException(),
     };
 
@@ -143,8 +145,7 @@ internal static class OutboundExplainer
             Authority = tunnel.Authority.ToString(),
             ExpectedIdentities = [.. tunnel.Identities.Select(i => i.ToString())],
             Peer = WorkloadReport.Of(tunnel.Peer),
-            // To the destination itself the tunnel asks for that very address.
-            IsThroughWaypoint = !tunnel.NextHop.Address.Equals(tunnel.Authority.Address),
+            IsThroughWaypoint = tunnel.IsThroughWaypoint,
         },
         // As the proxy does with it.
         OutboundRoute.DoubleHbone remote => new RouteReport { Share = possible.Share, Kind = RouteKind.DoubleHbone, NextHop = remote.Gateway.ToString(), Authority = remote.Authority.ToString(), Peer = WorkloadReport.Of(remote.Peer), Refusal = RefusalReports.Of(CloseReason.RemoteNetwork(remote.Peer)) },

@@ -14,7 +14,8 @@ internal static class PossibleRoutes
 {
     /// <summary>The outcomes, at most <paramref name="limit"/>.</summary>
     /// <param name="hasMore">There are others.</param>
-    public static IReadOnlyList<PossibleRoute> Of(MeshSnapshot mesh, Workload source, IPEndPoint destination, string network, int limit, out bool hasMore)
+    /// <param name="avoid">As for <see cref="OutboundSettings"/>.</param>
+    public static IReadOnlyList<PossibleRoute> Of(MeshSnapshot mesh, Workload source, IPEndPoint destination, string network, int limit, out bool hasMore, Predicate<Workload>? avoid = null)
     {
         var found = new List<PossibleRoute>();
         var pending = new Stack<ImmutableArray<int>>();
@@ -23,7 +24,7 @@ internal static class PossibleRoutes
         {
             var trace = new DecisionTrace();
             var draws = new PrescribedDraws(prefix, trace);
-            var route = OutboundRouter.Decide(mesh, source, destination, new OutboundSettings(network, draws, trace));
+            var route = OutboundRouter.Decide(mesh, source, destination, new OutboundSettings(network, draws, trace, avoid));
             found.Add(new PossibleRoute(route, draws.Share, trace));
             // Draws beyond the prescribed ones took their first item; the others are outcomes of their own.
             for (var i = draws.Taken.Count - 1; i >= prefix.Length; i--)

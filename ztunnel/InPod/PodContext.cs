@@ -5,6 +5,7 @@ using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Configuration;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Inbound;
+using AmbientMesh.Ztunnel.Outbound;
 using AmbientMesh.Ztunnel.Reporting;
 using Microsoft.Extensions.Logging;
 
@@ -21,6 +22,9 @@ public sealed record ProxyServices(
 
     /// <summary>Finds who connects, for labels.</summary>
     public SourceLookup Sources { get; } = new();
+
+    /// <summary>Whom clients did not reach lately.</summary>
+    public UnansweredEndpoints Unanswered { get; } = new(Clock);
 
     /// <summary>Told by listeners that find no descriptors; null where nobody asks.</summary>
     public DescriptorShortage? Shortage { get; init; }

@@ -11,12 +11,12 @@ internal sealed record ResolvedGateway(Workload Workload, ushort Port, IPAddress
 internal static class GatewayResolution
 {
     /// <summary>Null when the reference leads nowhere; then traffic must not go on without it.</summary>
-    public static ResolvedGateway? Resolve(MeshSnapshot mesh, Workload client, GatewayAddress reference, IPAddress requested, EndpointUse use, Random random, DecisionTrace? trace = null) => reference switch
+    public static ResolvedGateway? Resolve(MeshSnapshot mesh, Workload client, GatewayAddress reference, IPAddress requested, EndpointUse use, OutboundSettings settings) => reference switch
     {
-        GatewayAddress.ByHostname byName when mesh.FindService(byName.Name) is { } service => OfService(mesh, client, service, byName.Port, requested, use, random, trace),
+        GatewayAddress.ByHostname byName when mesh.FindService(byName.Name) is { } service => OfService(mesh, client, service, byName.Port, requested, use, settings),
         GatewayAddress.ByHostname byName when mesh.FindWorkloadByHostname(byName.Name) is { } workload => OfWorkload(workload, byName.Port, workload.AddressFor(requested, IpFamilies.Automatic)),
         GatewayAddress.ByAddress byAddress when mesh.FindService(byAddress.Address, client.Namespace) is { } service =>
-            OfService(mesh, client, service, byAddress.Port, byAddress.Address.Address, use, random, trace),
+            OfService(mesh, client, service, byAddress.Port, byAddress.Address.Address, use, settings),
         GatewayAddress.ByAddress byAddress when mesh.FindWorkload(byAddress.Address) is { } workload => OfWorkload(workload, byAddress.Port, byAddress.Address.Address),
         _ => null,
     };
@@ -37,9 +37,9 @@ internal static class GatewayResolution
         _ => "",
     };
 
-    private static ResolvedGateway? OfService(MeshSnapshot mesh, Workload client, MeshService service, ushort port, IPAddress requested, EndpointUse use, Random random, DecisionTrace? trace)
+    private static ResolvedGateway? OfService(MeshSnapshot mesh, Workload client, MeshService service, ushort port, IPAddress requested, EndpointUse use, OutboundSettings settings)
     {
-        if (EndpointSelection.Choose(mesh, client, service, port, use, random, trace) is not { } chosen) return null;
+        if (EndpointSelection.Choose(mesh, client, service, port, use, settings.Random, settings.Trace, settings.Avoid) is not { } chosen) return null;
         return new ResolvedGateway(chosen.Workload, chosen.Port, chosen.Workload.AddressFor(requested, service.IpFamilies), Identities(service, chosen.Workload), service);
     }
 

@@ -2,16 +2,14 @@ using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using AmbientMesh.Hbone;
-using AmbientMesh.Hbone.Hpack;
-using AmbientMesh.Hbone.Http2;
 using AmbientMesh.Linux;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
-using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.InPod;
 using AmbientMesh.Ztunnel.Reporting;
+using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.Ztunnel.Outbound;
 
@@ -21,6 +19,8 @@ namespace AmbientMesh.Ztunnel.Outbound;
 public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dns)
 {
     private readonly ProxyServices _services = pod.Services;
+    private readonly UpstreamDialing _dialing = new(pod, pool);
+    private readonly ILogger _log = pod.Services.Loggers.CreateLogger("ztunnel::proxy::outbound");
 
     /// <summary>Serves one captured connection to its end; every failure becomes a reason in the access log.</summary>
     public async Task ServeAsync(Socket accepted)
@@ -70,8 +70,8 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
             return;
         }
         await DemandAsync(destination.Address, workload, connection.Closing);
-        var settings = new OutboundSettings(_services.Settings.Network, Random.Shared);
-        switch (await ResolvedAsync(OutboundRouter.Decide(_services.Mesh.Current, workload, destination, settings), workload, connection.Closing))
+        var route = await DecideAsync(workload, destination, _services.Unanswered.For(workload), connection.Closing);
+        switch (route)
         {
             case OutboundRoute.Refused refused:
                 await RejectAsync(connection, intake, source, destination, refused.Reason);
@@ -79,14 +79,16 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
             case OutboundRoute.DoubleHbone remote:
                 await RejectAsync(connection, intake, source, destination, CloseReason.RemoteNetwork(remote.Peer));
                 break;
-            case OutboundRoute.Plaintext plain:
-                await ForwardAsync(connection, intake, Describe(source, workload, plain.Destination, plain.Peer, plain.Service, null), destination, c => OpenPlainAsync(plain, c));
-                break;
-            case OutboundRoute.Hbone tunnel:
-                var description = Describe(source, workload, tunnel.NextHop, tunnel.Peer, tunnel.Service, tunnel.Authority.ToString());
-                await ForwardAsync(connection, intake, description, destination, c => OpenTunnelAsync(tunnel, workload, source, connection.Trace, c));
+            default:
+                await ForwardAsync(connection, intake, source, destination, workload, route);
                 break;
         }
+    }
+
+    private ValueTask<OutboundRoute> DecideAsync(Workload client, IPEndPoint destination, Predicate<Workload>? avoid, CancellationToken cancellationToken)
+    {
+        var settings = new OutboundSettings(_services.Settings.Network, Random.Shared, Avoid: avoid);
+        return ResolvedAsync(OutboundRouter.Decide(_services.Mesh.Current, client, destination, settings), client, cancellationToken);
     }
 
     /// <summary>On demand an unknown address is asked for; it may belong to the mesh all the same (L4 reference §4.5).</summary>
@@ -114,19 +116,19 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         return intake.RefusedAsync(reason);
     }
 
-    private async Task ForwardAsync(OpenConnection connection, OutboundIntake intake, ConnectionDescription description, IPEndPoint original,
-        Func<CancellationToken, Task<(ITransport?, CloseReason?)>> open)
+    private async Task ForwardAsync(OpenConnection connection, OutboundIntake intake, IPEndPoint source, IPEndPoint original, Workload workload, OutboundRoute route)
     {
-        var account = _services.Reports.Opened(connection, description with { Original = original });
+        var account = _services.Reports.Opened(connection, Describe(source, workload, original, route));
         var (received, sent) = (0L, 0L);
         CloseReason? reason;
         try
         {
-            (var upstream, reason) = await open(connection.Closing);
+            (var upstream, reason, _) = await OpenAsync(connection, account, source, original, workload, route);
             if (upstream is null) await intake.RefusedAsync(reason!);
             else
             {
                 await using var _ = upstream;
+                var description = account.Description;
                 if (upstream is HboneStream { Peer: { } peer }) (connection.PeerPath, connection.PeerIdentity) = (peer.Path, peer.Identity);
                 if (upstream is HboneStream { Peer.Path.Count: 0 }) _services.Metrics.Untracked(Direction.Outbound);
                 connection.View = new ConnectionView(Direction.Outbound, description.Source, original.ToString(), description.Destination.ToString(), description.IsMutualTls ? "HBONE" : "TCP");
@@ -144,60 +146,27 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         account.Close(reason, received, sent);
     }
 
-    private async Task<(ITransport?, CloseReason?)> OpenPlainAsync(OutboundRoute.Plaintext plain, CancellationToken cancellationToken)
+    private Task<DialResult> OpenAsync(OpenConnection connection, ConnectionAccount account, IPEndPoint source, IPEndPoint original, Workload workload, OutboundRoute route)
     {
-        try
+        if (!EndpointTrial.IsWorthwhile(_services.Mesh.Current, route, _services.Settings.ConnectAttempts)) return DialAsync(route, connection.Closing);
+        var trial = new EndpointTrial(_services.Unanswered, _services.Settings, _services.Clock, workload, DialAsync, avoid => DecideAsync(workload, original, avoid, connection.Closing));
+        return trial.RunAsync(route, Moved, connection.Closing);
+
+        Task<DialResult> DialAsync(OutboundRoute way, CancellationToken cancellationToken) => _dialing.DialAsync(way, workload, source, connection.Trace, cancellationToken);
+
+        void Moved(OutboundRoute next, CloseReason because)
         {
-            return (new SocketTransport(await pod.Sockets.ConnectAsync(plain.Destination, cancellationToken), isPrepared: true), null);
-        }
-        catch (Exception e) when (e is SocketException or IOException)
-        {
-            return (null, CloseReason.PeerUnreachable(e, plain.Destination));
+            var description = Describe(source, workload, original, next);
+            _log.Write(LogLevel.Warning, $"endpoint not reached, trying {description.Destination}", new("dst.addr", account.Description.Destination), new("dst.service", description.Service?.Hostname), new("reason", because.Reason.Word()), new("error", because.Text), new("connection.id", connection.Trace.TraceId));
+            account.MoveTo(description, because);
         }
     }
 
-    private async Task<(ITransport?, CloseReason?)> OpenTunnelAsync(OutboundRoute.Hbone tunnel, Workload workload, IPEndPoint source, TraceContext trace, CancellationToken cancellationToken)
+    private static ConnectionDescription Describe(IPEndPoint source, Workload workload, IPEndPoint original, OutboundRoute route) => route switch
     {
-        HeaderField[] headers =
-        [
-            new(TunnelHeaders.BaggageName, Baggage.Write(workload)),
-            new(TunnelHeaders.ForwardedName, TunnelHeaders.Forwarded(source, tunnel.Service)),
-            new(TunnelHeaders.TraceParentName, trace.Header),
-        ];
-        try
-        {
-            var key = new HbonePoolKey(workload.Identity, tunnel.Identities, tunnel.NextHop, source.Address, tunnel.Peer.Uid);
-            return await pool.ConnectAsync(key, tunnel.Authority, headers, cancellationToken) switch
-            {
-                ConnectOutcome.Established established => (established.Stream, null),
-                ConnectOutcome.Rejected rejected => (null, RefusalOf(rejected, tunnel)),
-                ConnectOutcome.NotProcessed refused => (null, CloseReason.TunnelFailed(refused.Reason, Reason.StreamRefused)),
-                ConnectOutcome.Failed { Error: ConnectionErrorException broken } => (null, CloseReason.Http2(broken.Message)),
-                ConnectOutcome.Failed failed => (null, CloseReason.TunnelFailed(failed.Error.Message, failed.Error is StreamResetException ? Reason.StreamReset : Reason.TunnelFailed)),
-                _ => throw new UnreachableException(),
-            };
-        }
-        catch (IOException e)
-        {
-            if (e is TlsHandshakeException { IsRevoked: true }) _services.Metrics.Revoked(Direction.Outbound);
-            return (null, ReasonOf(e, tunnel, workload));
-        }
-    }
-
-    /// <summary>What the other end says of its refusal; a word it may only choose from ours.</summary>
-    private static CloseReason RefusalOf(ConnectOutcome.Rejected rejected, OutboundRoute.Hbone tunnel) =>
-        CloseReason.HttpStatus(rejected.Status, Decider.Of(tunnel.Peer), Reasons.Parse(rejected.Headers.FirstOrDefault(h => h.Name == TunnelHeaders.ReasonName).Value));
-
-    /// <summary>Why a tunnel could not be opened.</summary>
-    private static CloseReason ReasonOf(IOException failure, OutboundRoute.Hbone tunnel, Workload workload) => failure switch
-    {
-        SvidUnavailableException => CloseReason.IdentityUnavailable(failure.Message, Decider.OfPeer(workload.Identity) with { Kind = "Identity" }),
-        TunnelConnectException { TimedOut: true } => CloseReason.HboneTimeout with { DecidedBy = new Decider("Address", tunnel.NextHop.ToString()) },
-        TunnelConnectException => CloseReason.PeerUnreachable(failure, tunnel.NextHop),
-        TlsHandshakeException { IsRevoked: true } => CloseReason.PeerRevoked(failure.Message, Decider.Of(tunnel.Peer)),
-        TlsHandshakeException { PeerRefused: true } => CloseReason.PeerNotTrusted(failure.Message, Decider.Of(tunnel.Peer)),
-        TlsHandshakeException => CloseReason.PeerHandshake(failure.Message, Decider.Of(tunnel.Peer)),
-        _ => CloseReason.TunnelFailed(failure.Message),
+        OutboundRoute.Plaintext plain => Describe(source, workload, plain.Destination, plain.Peer, plain.Service, null) with { Original = original },
+        OutboundRoute.Hbone tunnel => Describe(source, workload, tunnel.NextHop, tunnel.Peer, tunnel.Service, tunnel.Authority.ToString()) with { Original = original },
+        _ => throw new UnreachableException(),
     };
 
     private static ConnectionDescription Describe(IPEndPoint source, Workload workload, IPEndPoint hop, Workload? peer, MeshService? service, string? hboneTarget) => new()

@@ -20,7 +20,11 @@ public abstract record OutboundRoute
     /// <summary>Dial <paramref name="NextHop"/>, accept only <paramref name="Identities"/>, then CONNECT to <paramref name="Authority"/>.</summary>
     /// <param name="Peer">The workload dialled: the destination, or its waypoint.</param>
     /// <param name="Service">The service the application asked for, also when a waypoint is dialled.</param>
-    public sealed record Hbone(IPEndPoint NextHop, ImmutableArray<SpiffeId> Identities, HboneAuthority Authority, Workload Peer, MeshService? Service) : OutboundRoute;
+    public sealed record Hbone(IPEndPoint NextHop, ImmutableArray<SpiffeId> Identities, HboneAuthority Authority, Workload Peer, MeshService? Service) : OutboundRoute
+    {
+        /// <summary>The peer is a waypoint: to the destination itself a tunnel asks for that very address.</summary>
+        public bool IsThroughWaypoint => !NextHop.Address.Equals(Authority.Address);
+    }
 
     /// <summary>A tunnel within a tunnel through another network's gateway: outer to the gateway, inner end to end.</summary>
     public sealed record DoubleHbone(

@@ -9,7 +9,8 @@ namespace AmbientMesh.Ztunnel.Outbound;
 /// <param name="Network">The network destinations are looked up on; the empty one for most.</param>
 /// <param name="Random">Draws endpoints and weighted waypoints.</param>
 /// <param name="Trace">Told what was considered, for an explanation; null for traffic.</param>
-public sealed record OutboundSettings(string Network, Random Random, DecisionTrace? Trace = null);
+/// <param name="Avoid">Endpoints taken only when no other can be; null for none.</param>
+public sealed record OutboundSettings(string Network, Random Random, DecisionTrace? Trace = null, Predicate<Workload>? Avoid = null);
 
 /// <summary>Chooses how a captured connection leaves the pod (L4 reference §10.2).</summary>
 public static class OutboundRouter
@@ -20,7 +21,7 @@ public static class OutboundRouter
     {
         if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port)) return Refuse(CloseReason.SelfCall(destination));
         var (workload, service) = mesh.Find(new NetworkAddress(settings.Network, destination.Address), source.Namespace);
-        var request = new Request(mesh, source, destination, settings.Random, settings.Trace);
+        var request = new Request(mesh, source, destination, settings);
         return (workload, service) switch
         {
             (null, null) => new OutboundRoute.Plaintext(destination, null, null),   // not a mesh address
@@ -31,7 +32,7 @@ public static class OutboundRouter
         };
     }
 
-    private readonly record struct Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, Random Random, DecisionTrace? Trace);
+    private readonly record struct Request(MeshSnapshot Mesh, Workload Source, IPEndPoint Destination, OutboundSettings Settings);
 
     private static GatewayAddress? WaypointOf(MeshService service, OutboundSettings settings)
     {
@@ -49,7 +50,7 @@ public static class OutboundRouter
 
     private static OutboundRoute ToService(in Request request, MeshService service)
     {
-        var chosen = EndpointSelection.Choose(request.Mesh, request.Source, service, (ushort)request.Destination.Port, EndpointUse.Standard, request.Random, request.Trace);
+        var chosen = EndpointSelection.Choose(request.Mesh, request.Source, service, (ushort)request.Destination.Port, EndpointUse.Standard, request.Settings.Random, request.Settings.Trace, request.Settings.Avoid);
         if (chosen is null) return Refuse(CloseReason.NoHealthyUpstream(request.Destination, service));
         if (chosen.Workload.Network != request.Source.Network) return AcrossNetworks(request, service, chosen.Workload, service);
         return Direct(request, chosen.Workload, chosen.Port, service);
@@ -94,14 +95,14 @@ public static class OutboundRouter
     private static OutboundRoute AcrossNetworks(in Request request, MeshService asked, Workload remote, MeshService? end)
     {
         if (remote.NetworkGateway is not { } reference) return Refuse(CloseReason.NoRoute(remote));
-        var gateway = GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Standard, request.Random, request.Trace);
+        var gateway = GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Standard, request.Settings);
         if (gateway is not { Address: { } address }) return Refuse(CloseReason.UnknownNetworkGateway(GatewayResolution.Describe(reference), remote));
         if (!HboneAuthority.TryParse($"{asked.Hostname}:{request.Destination.Port}", out var authority)) return Refuse(CloseReason.NoRoute(remote));
         return new OutboundRoute.DoubleHbone(new IPEndPoint(address, gateway.Port), gateway.Identities, authority, end?.SubjectAltNames ?? [], remote, asked);
     }
 
     private static ResolvedGateway? ResolveWaypoint(in Request request, GatewayAddress reference) =>
-        GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Waypoint, request.Random, request.Trace);
+        GatewayResolution.Resolve(request.Mesh, request.Source, reference, request.Destination.Address, EndpointUse.Waypoint, request.Settings);
 
     private static CloseReason UnknownWaypoint(GatewayAddress reference, Decider user) => CloseReason.UnknownWaypoint(GatewayResolution.Describe(reference), user);
 

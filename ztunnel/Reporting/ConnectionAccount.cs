@@ -17,9 +17,16 @@ public sealed class ConnectionAccount
         OpenedAt = reports.Clock.GetUtcNow();
     }
 
-    public ConnectionDescription Description { get; }
-    public ByteCounters Counters { get; }
+    public ConnectionDescription Description { get; private set; }
+    public ByteCounters Counters { get; private set; }
     public DateTimeOffset OpenedAt { get; }
+
+    /// <summary>Its first endpoint was not reached, another is tried. Each is counted as opened; the former as closed, too. Before bytes are carried.</summary>
+    public void MoveTo(ConnectionDescription description, CloseReason because)
+    {
+        var counters = _reports.Moved(Counters, description, because);
+        (Description, Counters) = (description, counters);
+    }
 
     /// <summary>Reports the end; later calls do nothing.</summary>
     /// <param name="reason">Null when both sides finished.</param>

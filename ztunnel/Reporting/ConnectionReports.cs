@@ -50,6 +50,13 @@ public sealed class ConnectionReports(TcpMetrics metrics, AccessLog log, TimePro
         spans?.Record(ended);
     }
 
+    internal ByteCounters Moved(ByteCounters from, ConnectionDescription to, CloseReason because)
+    {
+        metrics.Closed(from, because);
+        metrics.Moved(because.Reason);
+        return metrics.Opened(to);
+    }
+
     internal void Closed(in EndedConnection ended, ByteCounters opened)
     {
         metrics.Closed(opened, ended.Reason);

@@ -35,6 +35,7 @@ public sealed class TcpMetrics
     private readonly CounterFamily _revoked;
     private readonly CounterFamily _untracked;
     private readonly CounterFamily _refused;
+    private readonly CounterFamily _moved;
     private readonly ByteTotal _carried = new();
     private readonly Gauge _outboundSockets;
     private readonly Gauge _inboundSockets;
@@ -50,6 +51,7 @@ public sealed class TcpMetrics
         _untracked = registry.Counter("istio_crl_untracked_connections", "The total number of connections whose peer certificates cannot be followed by later revocation lists (unstable).", "reporter");
         foreach (var reporter in (string[])["source", "destination"]) _untracked.With(reporter).Add(0);
         _refused = registry.Counter("ambientmesh_connections_refused", "Connections refused, failed or ended before both sides were done, by reason.", "reporter", "reason");
+        _moved = registry.Counter("ambientmesh_connections_moved", "Endpoints that were not reached and in whose place another of the service was tried, by reason.", "reason");
         var sockets = registry.Gauge("istio_tcp_sockets_open", "The current number of open TCP sockets (unstable).", "reporter");
         _outboundSockets = sockets.With("source");
         _inboundSockets = sockets.With("destination");
@@ -100,6 +102,9 @@ public sealed class TcpMetrics
         _closed.With(labels).Add();
         _failed.With(labels).Add();
     }
+
+    /// <summary>Counts an endpoint in whose place another is tried, by why.</summary>
+    public void Moved(Reason reason) => _moved.With(reason.Word()).Add();
 
     /// <summary>Adds what was counted so far by pair of workloads.</summary>
     public void SumInto(PairAccount account)

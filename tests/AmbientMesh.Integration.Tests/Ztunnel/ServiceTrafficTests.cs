@@ -15,7 +15,7 @@ public sealed partial class ServiceTrafficTests(TestMesh mesh) : IClassFixture<T
     {
         var vip = await ServiceAsync(Balanced, "10.1.0.40");
         PodNamespace[] endpoints = [await EndpointAsync("one", mesh.Near), await EndpointAsync("two", mesh.Far)];
-        await mesh.KnownAsync(m => m.Workloads.Count(w => w.Services.Length == 1) == 2 ? m : null);
+        await mesh.KnownAsync(m => m.Workloads.Count(w => w.Name is "one" or "two") == 2 ? m : null);
         for (var i = 0; i < 40; i++) Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, vip));
 
         var lines = mesh.Near.Log.Lines.Where(l => l.Contains("connection complete", StringComparison.Ordinal) && l.Contains("direction=\"outbound\"", StringComparison.Ordinal) && l.Contains($"dst.service=\"{Balanced}\"", StringComparison.Ordinal));
@@ -34,6 +34,36 @@ public sealed partial class ServiceTrafficTests(TestMesh mesh) : IClassFixture<T
         Assert.Contains("reason=\"no-healthy-upstream\"", line);
     }
 
+    [Theory]
+    [InlineData("10.98.0.201", "10.1.0.43", true)]     // a node without power: nobody answers for the address
+    [InlineData("10.98.0.202", "10.1.0.44", false)]
+    public async Task An_endpoint_that_is_gone_costs_no_connection(string address, string virtualAddress, bool speaksHbone)
+    {
+        mesh.BeginAnew();
+        var host = $"halved-{speaksHbone}.default.svc.cluster.local".ToLowerInvariant();
+        var vip = await ServiceAsync(host, virtualAddress);
+        await EndpointAsync($"left{(speaksHbone ? 1 : 2)}", mesh.Far, host);
+        var gone = new Wds.Workload
+        {
+            Uid = $"Kubernetes//Pod/default/gone-{speaksHbone}",
+            Name = $"gone-{speaksHbone}".ToLowerInvariant(),
+            Namespace = "default",
+            ServiceAccount = "gone",
+            Node = "n3",
+            TunnelProtocol = speaksHbone ? Wds.TunnelProtocol.Hbone : Wds.TunnelProtocol.None,
+            Addresses = { ByteString.CopyFrom(IPAddress.Parse(address).GetAddressBytes()) },
+        };
+        gone.Services[$"default/{host}"] = new Wds.PortList { Ports = { new Wds.Port { ServicePort = 80, TargetPort = 8080 } } };
+        mesh.Plane.Put(gone);
+        await mesh.KnownAsync(m => m.FindWorkload(gone.Uid));
+        for (var i = 0; i < 10 || mesh.Near.Metric("ambientmesh_connections_moved_total") == 0; i++) Assert.Equal("ping", await PodClient.CallAsync(mesh.Client, vip));
+
+        var line = await mesh.Near.Log.LineAsync("endpoint not reached, trying", $"dst.addr={address}", $"dst.service=\"{host}\"");
+        Assert.Contains("connection.id=", line, StringComparison.Ordinal);
+        await mesh.Near.MetricGrowsAsync("istio_tcp_connections_failed_total", $"destination_service=\"{host}\"");
+        Assert.DoesNotContain(mesh.Near.Log.Lines, l => l.Contains("connection failed", StringComparison.Ordinal) && l.Contains(host, StringComparison.Ordinal));
+    }
+
     private async Task<IPEndPoint> ServiceAsync(string host, string address)
     {
         mesh.Plane.Put(new Wds.Service
@@ -48,9 +78,9 @@ public sealed partial class ServiceTrafficTests(TestMesh mesh) : IClassFixture<T
         return new IPEndPoint(IPAddress.Parse(address), 80);
     }
 
-    private async Task<PodNamespace> EndpointAsync(string name, TestNode node)
+    private async Task<PodNamespace> EndpointAsync(string name, TestNode node, string service = Balanced)
     {
-        var pod = await mesh.EnrollAsync(name, node, w => w.Services[$"default/{Balanced}"] = new Wds.PortList { Ports = { new Wds.Port { ServicePort = 80, TargetPort = 8080 } } });
+        var pod = await mesh.EnrollAsync(name, node, w => w.Services[$"default/{service}"] = new Wds.PortList { Ports = { new Wds.Port { ServicePort = 80, TargetPort = 8080 } } });
         mesh.Add(PodServer.Echo(pod, 8080));
         return pod;
     }
