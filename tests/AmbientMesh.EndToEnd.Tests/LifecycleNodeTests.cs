@@ -25,8 +25,8 @@ public sealed class LifecycleNodeTests(ClusterFixture cluster)
         var counts = await load.StopAsync();
 
         LifecycleResults.Write("node-reboot", "one of two nodes loses its power and comes back; callers on the other", counts);
-        // What was on its way to the dead node is lost, until its endpoints are gone; everything else goes on.
-        Assert.True(counts.Failed + counts.Reset <= counts.Made / 5, $"{counts}\n{await load.LossesAsync()}");
+        // Connections whose answer was on its way from the node in the moment it died are lost (two or three, if any); new ones go to the server of the other node at once or after two seconds.
+        Assert.True(counts.Failed == 0 && counts.Reset <= 3, $"{counts}\n{await load.LossesAsync()}");
         Assert.Equal(2, counts.LongLivedOpen);
         NothingReadable(wire.Stop(), before, await AddressesAsync(shop));
     }
