@@ -41,4 +41,6 @@ public enum EndpointFitness
     NoCapacity,
     /// <summary>It was not reached lately, and another can be used.</summary>
     Avoided,
+    /// <summary>It does not speak HBONE, and one that does was not reached lately.</summary>
+    LessProtected,
 }

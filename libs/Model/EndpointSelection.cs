@@ -25,7 +25,8 @@ public static class EndpointSelection
 
     /// <summary>Null when nothing healthy, near enough, declared and with capacity is there.</summary>
     /// <param name="trace">Told of every endpoint considered; null, as for traffic, costs nothing.</param>
-    /// <param name="avoid">Endpoints drawn from only when no other can be, however near they are; null for none.</param>
+    /// <param name="avoid">Endpoints drawn from only when no other can be, however near they are; null for none. One that speaks HBONE is avoided only for others that do, so that nobody
+    /// can turn a client to plaintext by keeping it from tunnels.</param>
     public static ChosenEndpoint? Choose(
         MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null, Predicate<Workload>? avoid = null)
     {
@@ -33,13 +34,13 @@ public static class EndpointSelection
         group.Clear();
         var considered = trace is null ? null : new List<ConsideredEndpoint>();
         var best = int.MinValue;
-        var (isAnyAvoided, isAnySpent) = (false, false);
+        var (isAnyAvoided, isAnySpent, isTunnelAvoided) = (false, false, false);
         foreach (var endpoint in mesh.EndpointArray(service.Key))
         {
             var fitness = Judge(client, service, endpoint, servicePort, use, out var port, out var rank);
             if (fitness == EndpointFitness.Candidate && avoid is not null)
             {
-                if (avoid(endpoint.Workload)) (fitness, isAnyAvoided) = (EndpointFitness.Avoided, true);
+                if (avoid(endpoint.Workload)) (fitness, isAnyAvoided, isTunnelAvoided) = (EndpointFitness.Avoided, true, isTunnelAvoided || endpoint.Workload.SpeaksHbone);
                 else if (endpoint.Workload.Capacity == 0) (fitness, isAnySpent) = (EndpointFitness.NoCapacity, true);   // it must not stand before a farther one
             }
             considered?.Add(new ConsideredEndpoint(endpoint, fitness, port, rank));
@@ -51,8 +52,9 @@ public static class EndpointSelection
             }
             group.Add((endpoint.Workload, port!.Value));
         }
+        if (isTunnelAvoided) group.RemoveAll(static c => !c.Workload.SpeaksHbone);
         if ((isAnyAvoided || isAnySpent) && (group.Count == 0 || !isAnyAvoided)) return Choose(mesh, client, service, servicePort, use, random, trace);
-        trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best))]));
+        trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best, isTunnelAvoided))]));
         var chosen = Draw(group, random, trace);
         if (group.Count > KeptCandidates) s_group = null;
         else group.Clear();
@@ -114,8 +116,9 @@ public static class EndpointSelection
         return EndpointFitness.Candidate;
     }
 
-    private static ConsideredEndpoint Settled(ConsideredEndpoint considered, int best) => considered switch
+    private static ConsideredEndpoint Settled(ConsideredEndpoint considered, int best, bool isTunnelAvoided) => considered switch
     {
+        { Fitness: EndpointFitness.Candidate, Endpoint.Workload.SpeaksHbone: false } when isTunnelAvoided => considered with { Fitness = EndpointFitness.LessProtected },
         { Fitness: EndpointFitness.Candidate } when considered.Rank < best => considered with { Fitness = EndpointFitness.Farther },
         { Fitness: EndpointFitness.Candidate, Endpoint.Workload.Capacity: 0 } => considered with { Fitness = EndpointFitness.NoCapacity },
         _ => considered,

@@ -199,6 +199,21 @@ public sealed class MeshSnapshotTests
         Assert.DoesNotContain(Assert.Single(trace.Searches).Endpoints, e => e.Fitness == EndpointFitness.Avoided);
     }
 
+    [Fact]
+    public void An_endpoint_in_the_mesh_is_avoided_only_for_others_in_the_mesh()
+    {
+        var builder = new MeshBuilder().Pod("client", "10.0.0.1").Service("s").Pod("one", "10.0.0.2", with: w => w.Backs("s"))
+            .Pod("plain", "10.0.0.4", with: w => { w.Backs("s"); w.TunnelProtocol = Wds.TunnelProtocol.None; w.Capacity = 1000; });
+        Assert.Contains("one", Enumerable.Range(0, 20_000).Select(_ => Choose(builder, "one")!.Workload.Name));   // as if it were not avoided: one in 1,001
+
+        builder.Pod("two", "10.0.0.3", with: w => w.Backs("s"));
+        for (var i = 0; i < 100; i++) Assert.Equal("two", Choose(builder, "one")!.Workload.Name);
+        var trace = new DecisionTrace();
+        EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared, trace, w => w.Name == "one");
+        Assert.Equal(EndpointFitness.LessProtected, Assert.Single(trace.Searches).Endpoints.Single(e => e.Endpoint.Workload.Name == "plain").Fitness);
+        for (var i = 0; i < 100; i++) Assert.NotEqual("plain", Choose(builder, "plain")!.Workload.Name);
+    }
+
     private static ChosenEndpoint? Choose(MeshBuilder builder, params string[] avoided) =>
         EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared, avoid: avoided.Length == 0 ? null : w => avoided.Contains(w.Name));
 }

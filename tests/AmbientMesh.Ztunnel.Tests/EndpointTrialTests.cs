@@ -90,6 +90,28 @@ public sealed class EndpointTrialTests
     }
 
     [Fact]
+    public async Task A_tunnel_is_never_given_up_for_plaintext()
+    {
+        Endpoint("a", _ => Task.FromResult(DialResult.Unanswered(s_dead)));
+        Endpoint("plain", Answers, Protocol.Wds.TunnelProtocol.None);
+        for (var i = 0; i < 50; i++) Assert.Equal(s_dead, (await Patience.Within(RunAsync("a", Patience.Token))).Reason);
+        Assert.DoesNotContain("plain", _dialled);
+        Endpoint("c", Answers);
+        for (var i = 0; i < 50; i++) Assert.NotNull((await Patience.Within(RunAsync("a", Patience.Token))).Upstream);
+        Assert.DoesNotContain("plain", _dialled);
+    }
+
+    [Fact]
+    public async Task Plaintext_moves_to_plaintext_and_to_a_tunnel()
+    {
+        Endpoint("a", _ => Task.FromResult(DialResult.Unanswered(s_dead)), Protocol.Wds.TunnelProtocol.None);
+        Endpoint("b", _ => Task.FromResult(DialResult.Unanswered(s_dead)), Protocol.Wds.TunnelProtocol.None);
+        Endpoint("c", Answers);
+        Assert.NotNull((await Patience.Within(RunAsync("a", Patience.Token))).Upstream);
+        Assert.Equal("c", _dialled[^1]);
+    }
+
+    [Fact]
     public async Task It_ends_with_the_last_reason_after_as_many_endpoints_as_are_allowed()
     {
         foreach (var name in (string[])["a", "b", "c", "d", "e"]) Endpoint(name, _ => Task.FromResult(DialResult.Unanswered(s_dead)));
@@ -166,10 +188,10 @@ public sealed class EndpointTrialTests
         throw new InvalidOperationException("never");
     }
 
-    private void Endpoint(string name, Func<CancellationToken, Task<DialResult>> dial)
+    private void Endpoint(string name, Func<CancellationToken, Task<DialResult>> dial, Protocol.Wds.TunnelProtocol protocol = Protocol.Wds.TunnelProtocol.Hbone)
     {
         _peers[name] = dial;
-        _mesh.Pod(name, $"10.0.0.{10 + _peers.Count}", with: w => w.Backs("s"));
+        _mesh.Pod(name, $"10.0.0.{10 + _peers.Count}", with: w => { w.Backs("s"); w.TunnelProtocol = protocol; });
     }
 
     private OutboundRoute RouteTo(string name) =>
@@ -190,7 +212,7 @@ public sealed class EndpointTrialTests
         }
     }
 
-    private static string NameOf(OutboundRoute route) => ((OutboundRoute.Hbone)route).Peer.Name;
+    private static string NameOf(OutboundRoute route) => route is OutboundRoute.Plaintext plain ? plain.Peer!.Name : ((OutboundRoute.Hbone)route).Peer.Name;
 
     // Stands for what was opened; nobody carries bytes here.
     private sealed class OpenedTransport : ITransport

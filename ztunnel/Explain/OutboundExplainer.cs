@@ -131,6 +131,7 @@ internal static class OutboundExplainer
         EndpointFitness.Farther => "is farther than others",
         EndpointFitness.NoCapacity => "has capacity 0",
         EndpointFitness.Avoided => "did not answer lately",
+        EndpointFitness.LessProtected => "speaks no HBONE, and does not stand in for one that does",
         _ => throw new UnreachableException(),
     };
 

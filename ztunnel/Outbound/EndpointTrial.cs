@@ -7,18 +7,20 @@ namespace AmbientMesh.Ztunnel.Outbound;
 
 /// <summary>Reaches one of a service's endpoints for a connection: while nobody answers at the chosen one, another is tried in its place (AMBIENT_CONNECT_ATTEMPTS). Istio's ztunnel
 /// tries one (L4 reference §10.4).</summary>
-/// <remarks>Only silence moves a connection on: whoever answers, if only to refuse it, decides about it.</remarks>
+/// <remarks>Only silence moves a connection on: whoever answers, if only to refuse it, decides about it. It never moves from a tunnel to plaintext.</remarks>
 /// <param name="dial">Dials a route.</param>
 /// <param name="decide">The route when the given endpoints are to be left for others.</param>
 internal sealed class EndpointTrial(
     UnansweredEndpoints unanswered, ZtunnelSettings settings, TimeProvider clock, Workload client, Func<OutboundRoute, CancellationToken, Task<DialResult>> dial, Func<Predicate<Workload>, ValueTask<OutboundRoute>> decide)
 {
     private readonly HashSet<string> _tried = new(StringComparer.Ordinal);
+    private bool _isProtected;
 
     /// <summary>Dials <paramref name="route"/>, then others.</summary>
     /// <param name="moved">Told of each further endpoint before it is dialled, and why the one before was given up.</param>
     public async Task<DialResult> RunAsync(OutboundRoute route, Action<OutboundRoute, CloseReason> moved, CancellationToken cancellationToken)
     {
+        _isProtected = route is OutboundRoute.Hbone;
         while (true)
         {
             var peer = PeerOf(route)!;
@@ -77,7 +79,7 @@ internal sealed class EndpointTrial(
         if (_tried.Count >= settings.ConnectAttempts) return null;
         var isUnanswered = unanswered.For(client);
         var route = await decide(w => _tried.Contains(w.Uid) || isUnanswered?.Invoke(w) == true);
-        return PeerOf(route) is { } peer && !_tried.Contains(peer.Uid) ? route : null;
+        return PeerOf(route) is { } peer && !_tried.Contains(peer.Uid) && (route is OutboundRoute.Hbone || !_isProtected) ? route : null;
     }
 
     private static IPEndPoint HopOf(OutboundRoute route) => route is OutboundRoute.Hbone tunnel ? tunnel.NextHop : ((OutboundRoute.Plaintext)route).Destination;
