@@ -55,7 +55,7 @@ internal sealed class EndpointTrial(
         using var givenUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var dialling = dial(route, givenUp.Token);
         OutboundRoute? next = null;
-        if (!await IsSettledAsync(dialling, cancellationToken) && (next = await AnotherAsync()) is not null) await givenUp.CancelAsync();
+        if (!await IsSettledAsync(dialling, cancellationToken) && (next = await AnotherAsync(cancellationToken)) is not null) await givenUp.CancelAsync();
         DialResult result;
         try
         {
@@ -65,7 +65,10 @@ internal sealed class EndpointTrial(
         {
             result = DialResult.Unanswered(CloseReason.Silent(HopOf(route), settings.ConnectAttemptTimeout));
         }
-        return (result, result.WasAnswered ? null : next ?? await AnotherAsync());
+        if (result.WasAnswered) return (result, null);
+        next ??= await AnotherAsync(cancellationToken);
+        cancellationToken.ThrowIfCancellationRequested();
+        return (result, next);
     }
 
     private async Task<bool> IsSettledAsync(Task dialling, CancellationToken cancellationToken)
@@ -74,12 +77,20 @@ internal sealed class EndpointTrial(
         return dialling.IsCompleted;
     }
 
-    private async ValueTask<OutboundRoute?> AnotherAsync()
+    // Null when there is none, or when the connection must end: what is being dialled is awaited in any case.
+    private async ValueTask<OutboundRoute?> AnotherAsync(CancellationToken cancellationToken)
     {
         if (_tried.Count >= settings.ConnectAttempts) return null;
         var isUnanswered = unanswered.For(client);
-        var route = await decide(w => _tried.Contains(w.Uid) || isUnanswered?.Invoke(w) == true);
-        return PeerOf(route) is { } peer && !_tried.Contains(peer.Uid) && (route is OutboundRoute.Hbone || !_isProtected) ? route : null;
+        try
+        {
+            var route = await decide(w => _tried.Contains(w.Uid) || isUnanswered?.Invoke(w) == true);
+            return PeerOf(route) is { } peer && !_tried.Contains(peer.Uid) && (route is OutboundRoute.Hbone || !_isProtected) ? route : null;
+        }
+        catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
+        {
+            return null;
+        }
     }
 
     private static IPEndPoint HopOf(OutboundRoute route) => route is OutboundRoute.Hbone tunnel ? tunnel.NextHop : ((OutboundRoute.Plaintext)route).Destination;

@@ -202,14 +202,26 @@ public sealed class YamlTarget : FuzzTarget
                 case 4: _ = ProxyConfig.Of(text); break;
                 case 5: _ = ProxyConfig.OfMesh(text); break;
                 default:
-                    File.WriteAllBytes(_file, rest);
-                    using (var connection = Kubeconfig.Load([_file]).Connect(TimeProvider.System).ClientCertificate) { }
+                    ReadKubeconfig(rest);
                     break;
             }
         }
         catch (Exception e) when (e is FormatException or KubernetesConfigurationException)
         {
             Demand.That(e.Message.Length > 0, "a refusal has a reason");
+        }
+    }
+
+    private void ReadKubeconfig(byte[] text)
+    {
+        File.WriteAllBytes(_file, text);
+        try
+        {
+            using var certificate = Kubeconfig.Load([_file]).Connect(TimeProvider.System).ClientCertificate;
+        }
+        finally
+        {
+            File.Delete(_file);
         }
     }
 
