@@ -13,10 +13,12 @@ public sealed class DatagramServer : IAsyncDisposable
     private readonly Socket _socket;
     private readonly QueryAnswering _answering;
     private readonly CancellationTokenSource _closing = new();
-    private readonly TaskCompletionSource _idle = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly CancellationTokenSource _draining = new();
+    private readonly TaskCompletionSource _done = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly Task _receiving;
-    private volatile bool _draining;
-    private int _waiting;
+
+    // The answers that are being made, and the receiving, which alone knows whether it has a query in hand.
+    private int _unfinished = 1;
 
     /// <summary>Starts receiving on a bound socket, which is owned from now on.</summary>
     public DatagramServer(Socket socket, QueryAnswering answering)
@@ -36,9 +38,8 @@ public sealed class DatagramServer : IAsyncDisposable
         try
         {
             await _socket.ConnectAsync(new IPEndPoint(EndPoint.AddressFamily == AddressFamily.InterNetworkV6 ? IPAddress.IPv6Loopback : IPAddress.Loopback, DiscardPort), cancellationToken);
-            _draining = true;
-            if (_socket.Available == 0 && Volatile.Read(ref _waiting) == 0) return;
-            await _idle.Task.WaitAsync(cancellationToken);
+            await _draining.CancelAsync();
+            await _done.Task.WaitAsync(cancellationToken);
         }
         catch (Exception e) when (e is SocketException or ObjectDisposedException or OperationCanceledException)
         {
@@ -51,18 +52,23 @@ public sealed class DatagramServer : IAsyncDisposable
         await _closing.CancelAsync();
         _socket.Dispose();
         await _receiving;
+        _draining.Dispose();
         _closing.Dispose();
     }
 
     private async Task ReceiveAsync()
     {
+        using var taking = CancellationTokenSource.CreateLinkedTokenSource(_closing.Token, _draining.Token);
         var buffer = new byte[LongestQuery];
         var from = new SocketAddress(EndPoint.AddressFamily);
         while (!_closing.IsCancellationRequested)
         {
             try
             {
-                var length = await _socket.ReceiveFromAsync(buffer, SocketFlags.None, from, _closing.Token);
+                // A cancelled receive has taken nothing: what came before the drain is still there, and what is not there by then never comes.
+                var draining = _draining.IsCancellationRequested;
+                if (draining && !_socket.Poll(0, SelectMode.SelectRead)) break;
+                var length = await _socket.ReceiveFromAsync(buffer, SocketFlags.None, from, draining ? _closing.Token : taking.Token);
                 var peer = (IPEndPoint)EndPoint.Create(from);
                 var answering = _answering.AnswerAsync(buffer.AsMemory(0, length).ToArray(), DnsTransport.Udp, peer, null, _closing.Token);
                 if (answering.IsCompletedSuccessfully)
@@ -71,14 +77,17 @@ public sealed class DatagramServer : IAsyncDisposable
                 }
                 else
                 {
-                    Interlocked.Increment(ref _waiting);
+                    Interlocked.Increment(ref _unfinished);
                     _ = FinishAsync(answering, peer);
                 }
-                SignalWhenIdle();
+            }
+            catch (OperationCanceledException) when (!_closing.IsCancellationRequested)
+            {
+                // The drain begins.
             }
             catch (Exception e) when (e is OperationCanceledException or ObjectDisposedException)
             {
-                return;
+                break;
             }
             catch (SocketException) when (!_closing.IsCancellationRequested)
             {
@@ -86,9 +95,10 @@ public sealed class DatagramServer : IAsyncDisposable
             }
             catch (SocketException)
             {
-                return;
+                break;
             }
         }
+        Finished();
     }
 
     private async Task FinishAsync(ValueTask<byte[]?> answering, IPEndPoint peer)
@@ -103,21 +113,12 @@ public sealed class DatagramServer : IAsyncDisposable
         }
         finally
         {
-            Interlocked.Decrement(ref _waiting);
-            SignalWhenIdle();
+            Finished();
         }
     }
 
-    private void SignalWhenIdle()
+    private void Finished()
     {
-        if (!_draining) return;
-        try
-        {
-            if (_socket.Available == 0 && Volatile.Read(ref _waiting) == 0) _idle.TrySetResult();
-        }
-        catch (ObjectDisposedException)
-        {
-            _idle.TrySetResult();
-        }
+        if (Interlocked.Decrement(ref _unfinished) == 0) _done.TrySetResult();
     }
 }

@@ -10,7 +10,7 @@ namespace AmbientMesh.Ztunnel.Dns;
 public sealed class QueryAnswering(PodContext pod, DnsForwarder forwarder, DnsMetrics metrics, QueryLimit limit)
 {
     /// <summary>How long discovery may take to tell who the pod is; its resolver waits 5 s.</summary>
-    private static readonly TimeSpan ClientTimeout = TimeSpan.FromSeconds(3);
+    public static readonly TimeSpan ClientTimeout = TimeSpan.FromSeconds(3);
 
     private readonly ILogger _log = pod.Services.Loggers.CreateLogger("ztunnel::dns::server");
     private readonly NameSettings _names = new(pod.Services.Settings.ClusterDomain, pod.Services.Settings.PreferredServiceNamespace, pod.Services.Settings.IPv6Enabled);
