@@ -9,7 +9,10 @@ public sealed record PodNamespace(string Name, string NetnsName, NetworkNamespac
 /// <summary>Pods joined by a bridge that stands for the wire between nodes; everything is in namespaces of its own and removed at the end.</summary>
 public sealed class PodNetwork : IAsyncDisposable
 {
-    private readonly string _prefix = $"amz{Environment.ProcessId:x}{Random.Shared.Next(0x1000):x3}";
+    private static int s_networks;
+
+    // Two networks of a run never have the same, and neither do two runs side by side.
+    private readonly string _prefix = $"amz{Environment.ProcessId:x}{Interlocked.Increment(ref s_networks):x3}";
     private readonly List<PodNamespace> _pods = [];
     private readonly SemaphoreSlim _gate = new(1, 1);
 
