@@ -31,7 +31,9 @@ public sealed class HostNames(DnsForwarder forwarder, bool ipv6, TimeProvider cl
 
     private static readonly TimeSpan ShortestLife = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestLife = TimeSpan.FromHours(1);
-    private static readonly TimeSpan FailureLife = TimeSpan.FromSeconds(1);
+
+    /// <summary>How long a failure counts.</summary>
+    public static readonly TimeSpan FailureLife = TimeSpan.FromSeconds(1);
 
     private readonly Lock _gate = new();
     private readonly Dictionary<string, Entry> _entries = new(StringComparer.Ordinal);

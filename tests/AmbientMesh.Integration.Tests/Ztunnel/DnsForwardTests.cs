@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.Diagnostics;
 using System.Net;
 using AmbientMesh.Ztunnel.Dns;
 
@@ -94,19 +93,18 @@ public sealed class DnsForwardTests(DnsMesh mesh) : IClassFixture<DnsMesh>
     [Fact]
     public async Task A_server_nobody_listens_on_fails_at_once()
     {
-        await using var node = await TestNode.StartAsync("n3", mesh.Plane, with: settings => settings with { ResolverFile = WriteResolver($"nameserver {mesh.Uncaptured.V4}\n") });
+        var resolver = WriteResolver($"nameserver {mesh.Uncaptured.V4}\n");
+        await using var node = await TestNode.StartAsync("n3", mesh.Plane, with: settings => settings with { ResolverFile = resolver }, clock: new FakeTimeProvider(TimeProvider.System.GetUtcNow()));
         var pod = await mesh.Network.AddPodAsync("lonely");
         mesh.Plane.Put(TestMesh.WorkloadOf(pod, "n3", hbone: true));
         await Patience.Within(node.App.Mesh.WhenAsync(known => known.FindWorkload(new Model.WorkloadInfo("lonely", "default", "lonely")), Patience.Token).AsTask());
         Assert.Equal("", await node.Agent.AddAsync(TestMesh.UidOf(pod), pod));
         using var socket = pod.Namespace.Run(() => new System.Net.Sockets.Socket(System.Net.Sockets.AddressFamily.InterNetworkV6, System.Net.Sockets.SocketType.Dgram, System.Net.Sockets.ProtocolType.Udp));
         await socket.ConnectAsync(new IPEndPoint(IPAddress.IPv6Loopback, 15053), Patience.Token);
-        var started = Stopwatch.GetTimestamp();
         await socket.SendAsync(DnsClient.Query("anything.test"), Patience.Token);
         var buffer = new byte[512];
-        await socket.ReceiveAsync(buffer, Patience.Token);
+        await socket.ReceiveAsync(buffer, Patience.Token);   // without a wait: the node's clock stands
         Assert.Equal(2, buffer[3] & 0xf);
-        Assert.True(Stopwatch.GetElapsedTime(started) < DnsForwarder.Patience);
     }
 
     [Fact]
@@ -133,7 +131,7 @@ public sealed class DnsForwardTests(DnsMesh mesh) : IClassFixture<DnsMesh>
                 }
             }, CancellationToken.None);
             await Eventually.IsTrueAsync(() => Volatile.Read(ref answered) > 200 || asking.IsFaulted, "lookups go on");
-            await old.App.DrainAsync();
+            await Patience.Within(old.App.DrainAsync());
             var before = Volatile.Read(ref answered);
             await Eventually.IsTrueAsync(() => Volatile.Read(ref answered) > before + 200 || asking.IsFaulted, "lookups go on with the next proxy");
             await stop.CancelAsync();

@@ -16,6 +16,9 @@ public sealed class DnsMesh : IAsyncLifetime
     public ControlPlaneStandIn Plane { get; private set; } = null!;
     public TestNode Node { get; private set; } = null!;
 
+    /// <summary>The node's: a name server has all the time it needs, unless a test moves it.</summary>
+    public FakeTimeProvider Clock { get; } = new(TimeProvider.System.GetUtcNow());
+
     /// <summary>In namespace default; its lookups are captured.</summary>
     public PodNamespace Client { get; private set; } = null!;
 
@@ -48,7 +51,7 @@ public sealed class DnsMesh : IAsyncLifetime
         SecondPod = await Network.AddPodAsync("second");
         (First, Second) = (NameServerStandIn.Start(FirstPod, (query, _) => NoSuchName(query)), NameServerStandIn.Start(SecondPod, (query, _) => NoSuchName(query)));
         await File.WriteAllTextAsync(ResolverFile, $"nameserver {FirstPod.V4}\nnameserver {SecondPod.V6}\n", Patience.Token);
-        Node = await TestNode.StartAsync("n1", Plane, with: settings => settings with { ResolverFile = ResolverFile });
+        Node = await TestNode.StartAsync("n1", Plane, with: settings => settings with { ResolverFile = ResolverFile }, clock: Clock);
         Client = await EnrollAsync("client", capturesDns: true);
         Uncaptured = await EnrollAsync("uncaptured", capturesDns: false);
         foreach (var service in Services()) Plane.Put(service);
@@ -60,6 +63,15 @@ public sealed class DnsMesh : IAsyncLifetime
         }));
         await Patience.Within(Node.App.Mesh.WhenAsync(mesh => mesh.Workloads.FirstOrDefault(w => w.Name == "second"), Patience.Token).AsTask());
         await Patience.Within(Node.App.Mesh.WhenAsync(mesh => mesh.Services.FirstOrDefault(s => s.Name == "last"), Patience.Token).AsTask());
+    }
+
+    /// <summary>What is answered to a query that the proxy waits with for <paramref name="pause"/>; the clock moves by so much and no more.</summary>
+    public async Task<byte[]> AfterAsync(TimeSpan pause, Func<Task<byte[]>> ask)
+    {
+        var asking = ask();
+        await Clock.TimersAsync(times => times.Contains(pause), Patience.Token);
+        Clock.Advance(pause);
+        return await asking;
     }
 
     public async Task<PodNamespace> EnrollAsync(string name, bool capturesDns, bool known = true)
