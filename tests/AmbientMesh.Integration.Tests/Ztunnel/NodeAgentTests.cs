@@ -154,13 +154,21 @@ public sealed class NodeAgentTests : IAsyncLifetime
     [Fact, Scenario("L4-159")]
     public async Task A_proxy_told_to_stop_lets_connections_run_until_its_deadline()
     {
+        var deadline = TimeSpan.FromSeconds(17);   // no other timer has this length
+        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        await _node.DisposeAsync();
+        _node = await TestNode.StartAsync("n1", _plane, snapshot: false, with: settings => settings with { TerminationDeadline = deadline }, clock: clock);
+        await _node.Agent.AcceptAsync();
         await SnapshotAsync(_server, _client);
         using var open = await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080));
         await PingAsync(open);
         var draining = _node.App.DrainAsync();
         await Eventually.IsTrueAsync(() => !CanConnect(), "the listener is closed");
+        await clock.TimersAsync(times => times.Count(time => time == deadline) == 2, Patience.Token);   // of each pod's proxy
+        clock.Advance(deadline - TimeSpan.FromSeconds(1));
         await PingAsync(open);
         Assert.False(draining.IsCompleted);
+        clock.Advance(TimeSpan.FromSeconds(1));
         await Patience.Within(draining);
         await AssertEndsAsync(open);
         await _node.Log.LineAsync("connection complete", "error=\"connection failed to drain within the timeout\"");

@@ -107,8 +107,12 @@ public sealed class RollingUpdateTests : IAsyncLifetime
     {
         await using var node = await StartAsync(settings => settings with { PoolUnusedReleaseTimeout = TimeSpan.FromSeconds(1) });
         await Patience.Within(_old.App.DrainAsync());
-        Assert.Equal("ping", await CallAsync());
-        Assert.Equal(1, node.Metric("istio_tcp_sockets_open", "destination"));
+        using (var open = await PodClient.ConnectAsync(_client, TestMesh.At(_server, 8080)))
+        {
+            await open.GetStream().WriteAsync("x"u8.ToArray(), Patience.Token);
+            Assert.Equal(1, await open.GetStream().ReadAsync(new byte[1], Patience.Token));
+            Assert.Equal(1, node.Metric("istio_tcp_sockets_open", "destination"));   // in use
+        }
         await Eventually.IsTrueAsync(() => node.Metric("istio_tcp_sockets_open", "destination") == 0, "the tunnel is closed");
         Assert.Equal("ping", await CallAsync());
     }

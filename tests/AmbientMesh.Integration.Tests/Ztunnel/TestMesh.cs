@@ -41,7 +41,7 @@ public sealed class TestNode : IAsyncDisposable
             AdminPort = 0,
             StatsPort = 0,
             ReadinessPort = 0,
-            TerminationDeadline = TimeSpan.FromSeconds(2),
+            TerminationDeadline = TimeSpan.FromMinutes(5),   // a drain ends with its last connection: nobody waits for this by the real clock
         };
         var app = await ZtunnelApp.StartAsync(with?.Invoke(settings) ?? settings, loggers, LogFilter.Parse("trace"), clock ?? TimeProvider.System);
         var node = new TestNode(name, app, agent, log, loggers);
