@@ -186,6 +186,9 @@ public sealed class ProvokedReasonTests : IClassFixture<TestMesh>
         await peer.ConnectAsync(3, $"{_mesh.Server.V4}:8080");
         var answer = await peer.SkipToAsync(f => f.Header is { Type: FrameType.Headers, StreamId: 3 });
         Assert.False(answer.Header.Flags.HasFlag(FrameFlags.EndStream));
+        await peer.FrameAsync(FrameType.Data, FrameFlags.None, 3, [(byte)'x']);
+        var echo = await peer.SkipToAsync(f => f.Header is { Type: FrameType.Data, StreamId: 3 });
+        Assert.Equal("78", Convert.ToHexString(echo.Payload));   // the application has accepted this one: no later test sees it come
     }
 
     private async Task<TlsTransport> TlsToServerAsync()

@@ -43,13 +43,14 @@ public sealed class SocksMesh : IAsyncLifetime
         await Patience.Within(Node.App.Mesh.WhenAsync(m => m.Services.FirstOrDefault(s => s.Name == "empty"), Patience.Token).AsTask());
     }
 
-    public async Task<PodNamespace> EnrollAsync(string name, Action<Wds.Workload>? with = null)
+    public async Task<PodNamespace> EnrollAsync(string name, Action<Wds.Workload>? with = null, TestNode? node = null)
     {
+        node ??= Node;
         var pod = await Network.AddPodAsync(name);
         await TestMesh.RedirectAsync(pod);
-        Plane.Put(TestMesh.WorkloadOf(pod, Node.Name, hbone: true, with));
-        await Patience.Within(Node.App.Mesh.WhenAsync(mesh => mesh.FindWorkload(new Model.WorkloadInfo(name, "default", name)), Patience.Token).AsTask());
-        Assert.Equal("", await Node.Agent.AddAsync(TestMesh.UidOf(pod), pod));
+        Plane.Put(TestMesh.WorkloadOf(pod, node.Name, hbone: true, with));
+        await Patience.Within(node.App.Mesh.WhenAsync(mesh => mesh.FindWorkload(new Model.WorkloadInfo(name, "default", name)), Patience.Token).AsTask());
+        Assert.Equal("", await node.Agent.AddAsync(TestMesh.UidOf(pod), pod));
         return pod;
     }
 

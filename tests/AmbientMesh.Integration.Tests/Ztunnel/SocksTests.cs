@@ -131,16 +131,19 @@ public sealed class SocksTests(SocksMesh mesh) : IClassFixture<SocksMesh>
     [Fact, Scenario("T-09")]
     public async Task Clients_that_do_not_ask_are_limited_in_number_and_time()
     {
-        var pod = await mesh.EnrollAsync("slow");
+        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        await using var node = await TestNode.StartAsync("n6", mesh.Plane, with: settings => settings with { Socks5 = true }, clock: clock);
+        var pod = await mesh.EnrollAsync("slow", node: node);
         var idle = new List<SocksClient>();
         try
         {
             for (var i = 0; i < AmbientMesh.Ztunnel.Socks.SocksProxy.MaxAsking; i++) idle.Add(await SocksClient.GreetedAsync(pod));
             using var another = await SocksClient.ConnectAsync(pod);
             Assert.True(await another.IsEndedAsync());
-            await mesh.Node.Log.LineAsync("connection failed", "error=\"too many SOCKS5 clients asking from 127.0.0.1\"", "reason=\"limit-reached\"");
+            await node.Log.LineAsync("connection failed", "error=\"too many SOCKS5 clients asking from 127.0.0.1\"", "reason=\"limit-reached\"");
+            clock.Advance(AmbientMesh.Ztunnel.Socks.SocksProxy.HeadTimeout);
             Assert.True(await idle[0].IsEndedAsync());
-            await mesh.Node.Log.LineAsync("connection failed", "error=\"invalid SOCKS5 request: took longer than 5 s\"");
+            await node.Log.LineAsync("connection failed", "error=\"invalid SOCKS5 request: took longer than 5 s\"");
             await Patience.Within(Task.WhenAll(idle.Select(client => client.IsEndedAsync())));
             using var later = await SocksClient.GreetedAsync(pod);
             Assert.Equal(0, await later.RequestAsync("shop", 80));
