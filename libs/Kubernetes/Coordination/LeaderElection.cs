@@ -130,6 +130,11 @@ public sealed class LeaderElection
             _options.Log.LogWarning("the lease {Namespace}/{Lease} could not be asked for: {Problem}", _options.Namespace, _options.LeaseName, e.Message);
             return false;
         }
+        catch (OperationCanceledException)
+        {
+            await _lease.ReleaseAsync(CancellationToken.None);   // what was being written may have been written all the same
+            throw;
+        }
     }
 
     private async Task ObserveAsync(Task work)

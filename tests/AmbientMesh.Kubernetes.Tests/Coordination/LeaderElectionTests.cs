@@ -83,6 +83,28 @@ public sealed class LeaderElectionTests
     }
 
     [Fact]
+    public async Task A_candidate_that_ends_while_it_takes_the_lease_gives_it_back()
+    {
+        await using var api = await MemoryApi.StartAsync();
+        var (asked, gone) = (new TaskCompletionSource(), new TaskCompletionSource());
+        api.Hold = async request =>
+        {
+            if (request.Method == "POST")
+            {
+                asked.TrySetResult();
+                await gone.Task;   // it is written for a candidate that no longer waits for it
+            }
+            else if (gone.Task.IsCompleted) await api.Written.Reader.WaitToReadAsync(Patience.Token);
+        };
+        await using var a = new Candidate(api, "a", new FakeTimeProvider());
+        await Patience.Within(asked.Task);
+        await a.CancelAsync();
+        gone.SetResult();
+        await a.EndedAsync();
+        Assert.Equal("", (string?)api.Find($"{Leases}/writers")!["spec"]!["holderIdentity"]);
+    }
+
+    [Fact]
     public async Task Work_that_fails_gives_the_lease_back_and_is_begun_again()
     {
         await using var api = await MemoryApi.StartAsync();
@@ -130,6 +152,10 @@ public sealed class LeaderElectionTests
         public async Task Leads() => Assert.True(await _terms.Reader.ReadAsync(Patience.Token));
         public async Task Stopped() => Assert.False(await _terms.Reader.ReadAsync(Patience.Token));
 
+        public Task CancelAsync() => _stop.CancelAsync();
+
+        public Task EndedAsync() => Patience.Within(_running.ContinueWith(_ => { }, TaskScheduler.Default));
+
         /// <summary>Nothing is under way but the wait until the next attempt.</summary>
         public Task Waits() => _clock.TimersAsync(due => due is [var wait] && wait <= TimeSpan.FromSeconds(2), Patience.Token);
 
@@ -154,7 +180,7 @@ public sealed class LeaderElectionTests
         public async ValueTask DisposeAsync()
         {
             await _stop.CancelAsync();
-            await Patience.Within(_running.ContinueWith(_ => { }, TaskScheduler.Default));
+            await EndedAsync();
             _client.Dispose();
             _stop.Dispose();
         }
