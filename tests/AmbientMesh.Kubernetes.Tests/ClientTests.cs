@@ -115,10 +115,9 @@ public sealed class ClientTests
     [Fact]
     public async Task A_server_that_is_not_there_is_named_and_worth_trying_again()
     {
-        using var unused = new TcpListener(IPAddress.Loopback, 0);
-        unused.Start();
-        var port = ((IPEndPoint)unused.LocalEndpoint).Port;
-        unused.Stop();
+        using var unused = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);   // has the port, so that nobody else gets it, and does not listen
+        unused.Bind(new IPEndPoint(IPAddress.Loopback, 0));
+        var port = ((IPEndPoint)unused.LocalEndPoint!).Port;
         using var client = new KubernetesClient(new KubernetesConnection { Server = new Uri($"http://127.0.0.1:{port}") });
         var error = await Assert.ThrowsAsync<KubernetesUnavailableException>(() => client.Of<Pod>().ListAsync(Selection.All, Patience.Token));
         Assert.Contains($"127.0.0.1:{port}", error.Message);
