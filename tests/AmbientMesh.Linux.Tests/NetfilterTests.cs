@@ -41,6 +41,15 @@ public class NetfilterTests
         Assert.Null(await Nftables.ListTableAsync(inside, "inet", "u", Patience.Token));
     }
 
+    [Fact]
+    public void An_address_that_is_in_a_set_as_it_should_be_does_not_leave_it_for_a_moment()
+    {
+        IpSetEntry[] present = [new(IPAddress.Parse("10.0.0.1"), "pod"), new(IPAddress.Parse("10.0.0.2"), "former")];
+        IpSetEntry[] wanted = [new(IPAddress.Parse("10.0.0.1"), "pod"), new(IPAddress.Parse("10.0.0.2"), "pod"), new(IPAddress.Parse("10.0.0.3"), "pod")];
+        Assert.Equal("del s 10.0.0.2 -exist\nadd s 10.0.0.2 comment \"pod\" -exist\nadd s 10.0.0.3 comment \"pod\" -exist\n", IpSets.PutScript("s", wanted, present));
+        Assert.Equal("", IpSets.PutScript("s", wanted, wanted));
+    }
+
     [Theory, InlineData(AddressFamily.InterNetwork, "10.0.0.1"), InlineData(AddressFamily.InterNetworkV6, "fd00::1")]
     public async Task A_set_remembers_who_put_an_address_in(AddressFamily family, string text)
     {

@@ -15,13 +15,30 @@ public static class IpSets
     public static Task CreateAsync(NetworkNamespace? inside, string set, AddressFamily family, CancellationToken cancellationToken) =>
         RestoreAsync(inside, $"create {set} hash:ip family {(family == AddressFamily.InterNetworkV6 ? "inet6" : "inet")} comment -exist\n", cancellationToken);
 
-    /// <summary>Adds the entries; an address already there gets the new comment.</summary>
-    public static Task PutAsync(NetworkNamespace? inside, string set, IEnumerable<IpSetEntry> entries, CancellationToken cancellationToken)
+    /// <summary>Adds the entries; an address already there gets the new comment. One that is there as it should be is not touched.</summary>
+    public static async Task PutAsync(NetworkNamespace? inside, string set, IEnumerable<IpSetEntry> entries, CancellationToken cancellationToken)
     {
+        IpSetEntry[] wanted = [.. entries];
+        if (wanted.Length == 0) return;
+        var script = PutScript(set, wanted, await ListAsync(inside, set, cancellationToken) ?? []);
+        if (script.Length > 0) await RestoreAsync(inside, script, cancellationToken);
+    }
+
+    /// <summary>What makes a set that has <paramref name="present"/> have <paramref name="wanted"/> as well; empty when it does.</summary>
+    /// <remarks>A script is not carried out at once: between a removal and what follows the address is in no set, and packets are judged by that.</remarks>
+    internal static string PutScript(string set, IEnumerable<IpSetEntry> wanted, IEnumerable<IpSetEntry> present)
+    {
+        var comments = present.ToDictionary(entry => entry.Address, entry => entry.Comment);
         var script = new StringBuilder();
-        // -exist alone keeps the old comment, hence the removal first.
-        foreach (var entry in entries) script.Append($"del {set} {entry.Address} -exist\nadd {set} {entry.Address} comment \"{entry.Comment}\" -exist\n");
-        return script.Length == 0 ? Task.CompletedTask : RestoreAsync(inside, script.ToString(), cancellationToken);
+        foreach (var entry in wanted)
+        {
+            var isThere = comments.TryGetValue(entry.Address, out var comment);
+            if (isThere && comment == entry.Comment) continue;
+            if (isThere) script.Append($"del {set} {entry.Address} -exist\n");   // -exist alone keeps the old comment
+            script.Append($"add {set} {entry.Address} comment \"{entry.Comment}\" -exist\n");
+            comments[entry.Address] = entry.Comment;
+        }
+        return script.ToString();
     }
 
     /// <summary>Removes an address; no error when it is absent.</summary>
