@@ -25,7 +25,7 @@ public class NetfilterTests
     {
         using var host = await Kernel.NamespaceAsync();
         Assert.Equal(IptablesVariant.Nft, await Iptables.DetectAsync("", host, Patience.Token));
-        await Kernel.ShAsync(host, "iptables-legacy -t nat -A OUTPUT -p tcp --dport 7 -j ACCEPT");
+        await Kernel.ShAsync(host, "iptables-legacy -w -t nat -A OUTPUT -p tcp --dport 7 -j ACCEPT");
         Assert.Equal(IptablesVariant.Legacy, await Iptables.DetectAsync("", host, Patience.Token));
         Assert.Equal(IptablesVariant.Nft, await Iptables.DetectAsync("iptables-nft", host, Patience.Token));
         await Assert.ThrowsAsync<IOException>(() => Iptables.DetectAsync("ipchains", host, Patience.Token));

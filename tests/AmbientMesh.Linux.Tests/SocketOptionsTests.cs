@@ -17,7 +17,7 @@ public class SocketOptionsTests
         await Kernel.ShAsync(inside, $"""
             ip link add d0 type veth peer name d1; ip link set d0 up; ip link set d1 up
             ip {family} addr add {(family == "-6" ? "fd77::1/64 nodad" : "10.77.0.1/24")} dev d0
-            {program} -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001
+            {program} -w -t nat -A OUTPUT -p tcp --dport 80 -j REDIRECT --to-ports 15001
             """);
         using var listener = inside.Run(() => Listen(dualStackListener));
         using var client = inside.Run(() => new Socket(SocketType.Stream, ProtocolType.Tcp));

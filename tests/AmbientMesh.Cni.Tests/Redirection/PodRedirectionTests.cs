@@ -49,7 +49,7 @@ public class PodRedirectionTests
     [InlineData("iptables-nft", "ip6tables-nft -t nat -D PREROUTING -j ISTIO_PRERT")]
     [InlineData("iptables-nft", "iptables-nft -t nat -I ISTIO_OUTPUT -j RETURN")]
     [InlineData("iptables-nft", "iptables-nft -t nat -A OUTPUT -j ISTIO_OUTPUT")]
-    [InlineData("iptables-legacy", "ip6tables-legacy -t mangle -F ISTIO_PRERT")]
+    [InlineData("iptables-legacy", "ip6tables-legacy -w -t mangle -F ISTIO_PRERT")]
     [InlineData("nftables", "nft delete table inet istio-ambient-mangle")]
     [InlineData("nftables", "nft insert rule inet istio-ambient-nat istio-output return")]
     [InlineData("iptables-nft", "ip rule del preference 32764")]
