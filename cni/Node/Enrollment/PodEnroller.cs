@@ -177,6 +177,21 @@ internal sealed class PodEnroller(
         }
     }
 
+    /// <summary>Whether the pod itself, and not a cache that may be behind our own last patch, says that it is enrolled. A pod that is gone misses nothing; when the API server
+    /// cannot be asked, it does not say so.</summary>
+    public async Task<bool> IsAnnotatedAsync(Pod pod, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await api.GetAsync(pod.Namespace, pod.Name, cancellationToken) is not { } live || live.Metadata.Uid != pod.Metadata.Uid || EnrollmentRules.Annotated(live) == EnrollmentRules.Enabled;
+        }
+        catch (Exception e) when (e is KubernetesException or KubernetesConfigurationException)
+        {
+            log.LogDebug("{Pod} cannot be asked for its annotation: {Reason}", pod.Key, e.Message);
+            return false;
+        }
+    }
+
     /// <summary>Puts the redirect rules in place and nothing else.</summary>
     /// <exception cref="EnrollmentException">The kernel refused, or the annotations ask for the impossible.</exception>
     public async Task RedirectAsync(Pod pod, NetworkNamespace inside, IReadOnlyList<IPAddress> addresses, CancellationToken cancellationToken, bool isStarting = false)

@@ -180,7 +180,7 @@ internal sealed class PodReconciler(
             faults.Add($"redirect rules {state.ToString().ToLowerInvariant()}");
         if (!ztunnels.Serves(uid)) faults.Add("not acknowledged by ztunnel");
         if (addresses.Any(address => IsExemptible(address) && exempt.GetValueOrDefault(address) != uid)) faults.Add("probes not exempt");
-        if (EnrollmentRules.Annotated(pod) != EnrollmentRules.Enabled) faults.Add("not annotated");
+        if (EnrollmentRules.Annotated(pod) != EnrollmentRules.Enabled && !(record.IsComplete && await enroller.IsAnnotatedAsync(pod, cancellationToken))) faults.Add("not annotated");
         if (!record.IsComplete && faults.Count == 0) faults.Add("enrolment incomplete");
         return faults;
 
