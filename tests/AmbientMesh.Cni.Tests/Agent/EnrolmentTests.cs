@@ -1,4 +1,5 @@
 using AmbientMesh.Cni.Node.Redirection;
+using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Cni.Tests.Ztunnel;
 using static AmbientMesh.Protocol.Zds.WorkloadRequest.PayloadOneofCase;
 
@@ -13,7 +14,7 @@ public class EnrolmentTests
         await using var node = await NodeFixture.CreateAsync();
         node.Namespace("demo");
         var pod = await node.PodAsync("demo", "web");
-        var agent = await node.StartAgentAsync();
+        var agent = await node.StartAgentAsync(clock: new PatientClock(ZdsConnection.Deadline));
         using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
         await ztunnel.TakeSnapshotAsync();
 

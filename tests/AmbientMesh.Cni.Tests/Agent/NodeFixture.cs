@@ -57,10 +57,10 @@ internal sealed class NodeFixture : IAsyncDisposable
     }
 
     /// <summary>Starts the agent with the ServiceAccount's rights; an earlier one has ended.</summary>
-    public async Task<RunningAgent> StartAgentAsync(Func<AgentSettings, AgentSettings>? change = null)
+    public async Task<RunningAgent> StartAgentAsync(Func<AgentSettings, AgentSettings>? change = null, TimeProvider? clock = null)
     {
         var settings = Settings();
-        Agent = await RunningAgent.StartAsync(change?.Invoke(settings) ?? settings, Connection());
+        Agent = await RunningAgent.StartAsync(change?.Invoke(settings) ?? settings, Connection(), clock);
         return Agent;
     }
 

@@ -1,6 +1,7 @@
 using System.Text.Json.Nodes;
 using AmbientMesh.Cni.Node.Plugin;
 using AmbientMesh.Cni.Node.Redirection;
+using AmbientMesh.Cni.Node.Ztunnel;
 using AmbientMesh.Cni.Tests.Ztunnel;
 
 namespace AmbientMesh.Cni.Tests.Agent;
@@ -13,7 +14,7 @@ public class PluginTests
     {
         await using var node = await NodeFixture.CreateAsync();
         node.Namespace("demo", "ambient");
-        var agent = await node.StartAgentAsync();
+        var agent = await node.StartAgentAsync(clock: new PatientClock(ZdsConnection.Deadline));
         using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
         await ztunnel.TakeSnapshotAsync();
         var pod = await node.PodAsync("demo", "web", runs: false);
@@ -118,7 +119,8 @@ public class PluginTests
         using var ztunnel = await FakeZtunnel.ConnectAsync(node.ZdsSocket);
         await EnrolmentTests.AnswerAllAsync(ztunnel, async () =>
         {
-            while ((await AddAsync(node, mesh)).ExitCode != 0) Patience.Token.ThrowIfCancellationRequested();
+            var limit = Patience.Token;
+            while ((await AddAsync(node, mesh)).ExitCode != 0) limit.ThrowIfCancellationRequested();
         });
         Assert.Equal("enabled", node.Annotation(mesh));
     }

@@ -15,11 +15,11 @@ internal sealed class RunningAgent : IAsyncDisposable
     private readonly ILoggerFactory _logs;
     private readonly Task _running;
 
-    private RunningAgent(AgentSettings settings, KubernetesConnection connection)
+    private RunningAgent(AgentSettings settings, KubernetesConnection connection, TimeProvider clock)
     {
         _client = new KubernetesClient(connection, new KubernetesClientOptions { Name = "istio-cni-node" });
         _logs = LoggerFactory.Create(builder => builder.SetMinimumLevel(LogLevel.Debug).AddProvider(_lines));
-        Agent = new NodeAgent(settings, _client, TimeProvider.System, _logs);
+        Agent = new NodeAgent(settings, _client, clock, _logs);
         _running = Agent.RunAsync(_stop.Token);
     }
 
@@ -28,9 +28,9 @@ internal sealed class RunningAgent : IAsyncDisposable
     /// <summary>The end of its log, for messages of failing tests.</summary>
     public string LastLines => "log:\n" + string.Join('\n', _lines.All.TakeLast(30));
 
-    public static async Task<RunningAgent> StartAsync(AgentSettings settings, KubernetesConnection connection)
+    public static async Task<RunningAgent> StartAsync(AgentSettings settings, KubernetesConnection connection, TimeProvider? clock = null)
     {
-        var agent = new RunningAgent(settings, connection);
+        var agent = new RunningAgent(settings, connection, clock ?? TimeProvider.System);
         await Patience.Within(await Task.WhenAny(agent.Agent.Serving, agent._running));
         return agent;
     }
