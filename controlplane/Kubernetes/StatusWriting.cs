@@ -62,6 +62,10 @@ public sealed class StatusWriting(KubernetesClient client, StatusReports reports
             await objects.ApplyAsync(Wanted(present, report, client.Clock.GetUtcNow()), new WriteOptions { FieldManager = report.Manager, Force = true }, cancellationToken, "status");
             return true;
         }
+        catch (KubernetesException e) when (e.IsNotFound)
+        {
+            return true;   // deleted in between: nobody is left to be told
+        }
         catch (KubernetesException e) when (e.IsConflict)
         {
             return false;   // someone else wrote in between: read again

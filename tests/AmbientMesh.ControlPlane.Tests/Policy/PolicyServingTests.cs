@@ -2,9 +2,11 @@ using System.Text.Json.Nodes;
 using AmbientMesh.ControlPlane.Serving;
 using AmbientMesh.ControlPlane.Tests.Serving;
 using AmbientMesh.ControlPlane.Tests.Translation;
+using AmbientMesh.Kubernetes.Tests;
 using AmbientMesh.Protocol.Discovery;
 using AmbientMesh.Protocol.Wds;
 using AmbientMesh.Xds;
+using Microsoft.Extensions.Logging;
 
 namespace AmbientMesh.ControlPlane.Tests.Policy;
 
@@ -86,6 +88,41 @@ public class PolicyServingTests
         }
         await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(writing));
+    }
+
+    [Fact]
+    public async Task An_object_that_is_deleted_while_its_status_is_written_is_no_failure()
+    {
+        const string Policies = "/apis/security.istio.io/v1/namespaces/default/authorizationpolicies";
+        await using var api = await MemoryApi.StartAsync();
+        api.Fault = request => request.Method == "PATCH" ? 404 : 0;   // it was there a moment ago
+        using var client = api.Client();
+        using var stop = new CancellationTokenSource();
+        var policies = new PolicyWorld();
+        var log = new Lines();
+        var writing = new AmbientMesh.ControlPlane.Kubernetes.StatusWriting(client, new StatusReports(policies.Objects.Mesh), log).RunAsync(stop.Token);
+        foreach (var name in (string[])["first", "second"])
+        {
+            var policy = KubernetesObjects.JsonOfYaml($"kind: AuthorizationPolicy\nmetadata: {{name: {name}, namespace: default, generation: 1, uid: {name}}}\nspec: {{}}").Single();
+            api.Put(Policies, policy.ToJsonString());
+            policies.With(policy);
+            await UntilAsync(() => Written(name) > 0);
+        }
+        Assert.Equal((1, 0), (Written("first"), log.Count));   // a round ends before the next begins
+        await stop.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(writing));
+
+        int Written(string name) => api.Requests.Count(request => request.Method == "PATCH" && request.Path.StartsWith($"{Policies}/{name}/", StringComparison.Ordinal));
+    }
+
+    private sealed class Lines : ILogger
+    {
+        private int _count;
+
+        public int Count => Volatile.Read(ref _count);
+        public IDisposable? BeginScope<TState>(TState state) where TState : notnull => null;
+        public bool IsEnabled(LogLevel logLevel) => true;
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) => Interlocked.Increment(ref _count);
     }
 
     /// <summary>Ready, and so published, with the policies there from the start.</summary>
