@@ -11,7 +11,7 @@ internal sealed class CoverageWatch(ClusterWatch cluster, string systemNamespace
 {
     private const int Parallel = 16;
 
-    private readonly NodeScrape _scrape = new(handler);
+    private readonly NodeScrape _scrape = new(clock, handler);
     private readonly SemaphoreSlim _round = new(1);
     private readonly Lock _gate = new();
     private readonly TrafficLedger _ledger = new();
@@ -92,7 +92,7 @@ internal sealed class CoverageWatch(ClusterWatch cluster, string systemNamespace
                 parts = [.. parts.OrderBy(part => _parts[part.Uid] is { Problem: not null, LastFailure: not null })];
             }
             var options = new ParallelOptions { MaxDegreeOfParallelism = Parallel, CancellationToken = cancellationToken };
-            await System.Threading.Tasks.Parallel.ForEachAsync(parts, options, async (part, token) => Take(part, await _scrape.AskAsync(part, clock, token)));
+            await System.Threading.Tasks.Parallel.ForEachAsync(parts, options, async (part, token) => Take(part, await _scrape.AskAsync(part, token)));
             lock (_gate)
             {
                 var present = parts.Select(part => part.Uid).ToHashSet();

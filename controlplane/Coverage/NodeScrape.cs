@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using System.Text.Json;
 using AmbientMesh.Telemetry;
 using AmbientMesh.Telemetry.Coverage;
@@ -24,11 +25,16 @@ internal abstract record NodeAnswer
 
 /// <summary>Asks one part for its figures over HTTP, bounded in time and size. A ztunnel's are its standard metrics, so any vendor's can be asked.</summary>
 /// <remarks>Only pods of the system namespaces are asked, as the API server names them; figures are shown and never decide anything, so plain HTTP inside the cluster is enough.</remarks>
-internal sealed class NodeScrape(HttpMessageHandler? handler = null) : IDisposable
+internal sealed class NodeScrape(TimeProvider clock, HttpMessageHandler? handler = null) : IDisposable
 {
     private const long MaxBytes = 32 * 1024 * 1024;
     private const int MaxPairsPerNode = 2_000;
-    private static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
+
+    /// <summary>For a connection, so that what is not there does not take a whole question's time.</summary>
+    internal static readonly TimeSpan ConnectLimit = TimeSpan.FromSeconds(2);
+
+    /// <summary>For an answer, to its end.</summary>
+    internal static readonly TimeSpan Limit = TimeSpan.FromSeconds(5);
 
     private static readonly string[] Samples =
     [
@@ -37,7 +43,7 @@ internal sealed class NodeScrape(HttpMessageHandler? handler = null) : IDisposab
 
     private readonly HttpClient _http = new(handler ?? new SocketsHttpHandler
     {
-        ConnectTimeout = TimeSpan.FromSeconds(2),
+        ConnectCallback = (context, cancellationToken) => ConnectAsync(context.DnsEndPoint, clock, cancellationToken),
         AllowAutoRedirect = false,
         UseProxy = false,
         UseCookies = false,
@@ -47,7 +53,7 @@ internal sealed class NodeScrape(HttpMessageHandler? handler = null) : IDisposab
     })
     { Timeout = Timeout.InfiniteTimeSpan };
 
-    public async Task<NodeAnswer> AskAsync(NodePart part, TimeProvider clock, CancellationToken cancellationToken)
+    public async Task<NodeAnswer> AskAsync(NodePart part, CancellationToken cancellationToken)
     {
         using var limit = new CancellationTokenSource(Limit, clock);
         using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
@@ -71,6 +77,24 @@ internal sealed class NodeScrape(HttpMessageHandler? handler = null) : IDisposab
     }
 
     public void Dispose() => _http.Dispose();
+
+    private static async ValueTask<Stream> ConnectAsync(DnsEndPoint part, TimeProvider clock, CancellationToken cancellationToken)
+    {
+        using var limit = new CancellationTokenSource(ConnectLimit, clock);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellationToken);
+        var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+        try
+        {
+            await socket.ConnectAsync(part, both.Token);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
+        catch (Exception e)
+        {
+            socket.Dispose();
+            if (e is not OperationCanceledException || cancellationToken.IsCancellationRequested) throw;
+            throw new IOException($"no connection within {ConnectLimit.TotalSeconds} s");
+        }
+    }
 
     private static async Task<NodeAnswer> ReadAgentAsync(Stream body, CancellationToken cancellationToken)
     {

@@ -15,7 +15,7 @@ internal sealed class HttpPages(
     private const string DebugRoot = "/debug";
     private const int DefaultPairs = 500;
     private const int MaxPairs = 20_000;
-    private static readonly TimeSpan RefreshLimit = TimeSpan.FromSeconds(8);   // less than whoever asks waits for an answer
+    internal static readonly TimeSpan RefreshLimit = TimeSpan.FromSeconds(8);   // less than whoever asks waits for an answer
     private static readonly string Version = typeof(HttpPages).Assembly.GetName().Version?.ToString(3) ?? "unknown";
 
     public async Task ServeAsync(HttpContext http)

@@ -3,6 +3,7 @@ using System.Text.Json;
 using System.Threading.Channels;
 using AmbientMesh.ControlPlane.Coverage;
 using AmbientMesh.ControlPlane.Kubernetes;
+using AmbientMesh.ControlPlane.Serving;
 using AmbientMesh.ControlPlane.Tests.Serving;
 using AmbientMesh.ControlPlane.Tests.Translation;
 using AmbientMesh.Kubernetes;
@@ -63,6 +64,10 @@ public sealed class CoverageWatchTests : IAsyncDisposable
         return endpoint;
     }
 
+    /// <summary>Parts have for ever to answer: that one answers is not a matter of this machine's speed.</summary>
+    private static Task<ControlPlaneWorld> StartAsync(string yaml) =>
+        ControlPlaneWorld.StartAsync(yaml, clock: new PatientClock(NodeScrape.ConnectLimit, NodeScrape.Limit, HttpPages.RefreshLimit));
+
     private static async Task<MeshCoverage> AskAsync(ControlPlaneWorld world)
     {
         var (status, body) = await world.GetAsync("/debug/coverage?refresh&limit=10");
@@ -85,7 +90,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
         };
         Serve(8000, "/debug/coverage", () => JsonSerializer.Serialize(agent, CoverageJson.Default.AgentCoverage));
         var stats = Serve(0, "/stats/prometheus", () => Samples.Text("samples/ztunnel/telemetry/metrics-after-traffic.txt"));
-        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n",
+        await using var world = await StartAsync(string.Join("---\n",
             World,
             Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014),
             Part("ztunnel-1", "{app: ztunnel}", "n1", _node, stats.EndPoints[0].Port),
@@ -112,7 +117,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
     {
         var agent = new AgentCoverage { Node = "n1", Pods = [new PodCoverage { Pod = "shop/good", Uid = "good-uid", State = PodStates.Verified }] };
         var endpoint = Serve(8000, "/debug/coverage", () => JsonSerializer.Serialize(agent, CoverageJson.Default.AgentCoverage));
-        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
+        await using var world = await StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
         Assert.Equal(1, (await AskAsync(world)).Pods.Verified);
         await endpoint.DisposeAsync();
         _owned.Clear();
@@ -126,7 +131,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
     public async Task Another_vendors_agent_leaves_the_annotations_to_tell()
     {
         Serve(8000, "/readyz", () => "ok");
-        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n", World,
+        await using var world = await StartAsync(string.Join("---\n", World,
             Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014),
             Pod("in", "n1", metadata: ", annotations: {ambient.istio.io/redirection: enabled}"), Pod("out", "n1"), Pod("no", "n1", metadata: ", labels: {istio.io/dataplane-mode: none}")));
         var report = await AskAsync(world);
@@ -143,7 +148,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
     public async Task An_answer_that_is_none_is_a_problem_of_that_node_only(string json)
     {
         Serve(8000, "/debug/coverage", () => json);
-        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
+        await using var world = await StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
         var report = await AskAsync(world);
         Assert.Equal("unreachable", report.Nodes[0].Agent.State);
         Assert.NotNull(report.Nodes[0].Agent.Problem);
@@ -156,7 +161,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
     public async Task A_report_with_unreadable_pods_leaves_their_labels_to_tell(string json)
     {
         Serve(8000, "/debug/coverage", () => json);
-        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
+        await using var world = await StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
         var report = await AskAsync(world);
         Assert.Equal("fresh", report.Nodes[0].Agent.State);
         Assert.Equal("not-enrolled", Assert.Single(report.Gaps).Reason);
@@ -168,7 +173,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
     public async Task A_body_that_is_not_encoded_as_it_says_is_a_problem_of_that_node_only(string encoding)
     {
         Serve(8000, "/debug/coverage", () => HttpEndpointResponse.Text(200, "surely no gzip") with { Headers = [("content-encoding", encoding)] });
-        await using var world = await ControlPlaneWorld.StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
+        await using var world = await StartAsync(string.Join("---\n", World, Part("istio-cni-node-1", "{k8s-app: istio-cni-node}", "n1", _node, 15014), Pod("good", "n1")));
         var report = await AskAsync(world);
         Assert.Equal("unreachable", report.Nodes[0].Agent.State);
         Assert.False(world.Process.Ended.IsCompleted);
@@ -250,7 +255,7 @@ public sealed class CoverageWatchTests : IAsyncDisposable
     [Fact]
     public async Task The_number_of_pairs_asked_for_has_a_limit()
     {
-        await using var world = await ControlPlaneWorld.StartAsync(World);
+        await using var world = await StartAsync(World);
         Assert.Equal(400, (await world.GetAsync("/debug/coverage?limit=-1")).Status);
         Assert.Equal(400, (await world.GetAsync("/debug/coverage?limit=99999999")).Status);
         Assert.Equal(200, (await world.GetAsync("/debug/coverage")).Status);

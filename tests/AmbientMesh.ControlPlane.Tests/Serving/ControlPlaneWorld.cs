@@ -40,18 +40,18 @@ internal sealed class ControlPlaneWorld : IAsyncDisposable
     };
 
     /// <summary>Starts with these objects, and returns when ready.</summary>
-    public static async Task<ControlPlaneWorld> StartAsync(string yaml = "", ControlPlaneSettings? settings = null)
+    public static async Task<ControlPlaneWorld> StartAsync(string yaml = "", ControlPlaneSettings? settings = null, TimeProvider? clock = null)
     {
         var cluster = await FakeCluster.StartAsync();
         if (yaml.Length > 0) cluster.Put(KubernetesObjects.OfYaml(yaml));
-        var world = await StartAsync(cluster, settings, ownsCluster: true);
+        var world = await StartAsync(cluster, settings, ownsCluster: true, clock);
         await world.Process.Readiness.WhenReadyAsync(Patience.Token);
         return world;
     }
 
     /// <summary>Starts on a cluster that others use too; does not wait until it is ready.</summary>
-    public static async Task<ControlPlaneWorld> StartAsync(FakeCluster cluster, ControlPlaneSettings? settings = null, bool ownsCluster = false) =>
-        new(cluster, await ControlPlaneProcess.StartAsync(settings ?? Settings, cluster.Connection, TimeProvider.System, NullLoggerFactory.Instance, Patience.Token), ownsCluster);
+    public static async Task<ControlPlaneWorld> StartAsync(FakeCluster cluster, ControlPlaneSettings? settings = null, bool ownsCluster = false, TimeProvider? clock = null) =>
+        new(cluster, await ControlPlaneProcess.StartAsync(settings ?? Settings, cluster.Connection, clock ?? TimeProvider.System, NullLoggerFactory.Instance, Patience.Token), ownsCluster);
 
     /// <summary>A channel to the TLS port with that token, or to the plaintext port without one.</summary>
     /// <param name="certificate">Shown to the TLS port; null shows none.</param>

@@ -80,9 +80,9 @@ public sealed class NodeReportsTarget : FuzzTarget
     private static NodeAnswer Ask(NodePartKind kind, Stream body, bool isZipped)
     {
         using var handler = new Answering(body, isZipped);
-        using var scrape = new NodeScrape(handler);
+        using var scrape = new NodeScrape(TimeProvider.System, handler);
         var part = new NodePart(kind, "u", new ObjectKey("istio-system", "z"), "n", new Uri("http://10.0.0.1:1/x"), null);
-        return scrape.AskAsync(part, TimeProvider.System, CancellationToken.None).GetAwaiter().GetResult();
+        return scrape.AskAsync(part, CancellationToken.None).GetAwaiter().GetResult();
     }
 
     private static string Told(NodeAnswer answer)
