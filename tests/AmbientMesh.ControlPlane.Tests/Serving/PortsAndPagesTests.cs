@@ -45,6 +45,13 @@ public class PortsAndPagesTests
         await using var world = await ControlPlaneWorld.StartAsync(SampleMesh.Yaml);
         await (await world.DiscoverAsync()).OpenWildcardAsync();
         var (status, text) = await world.GetAsync("/metrics", monitoring: true);
+        using var turns = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
+        var limit = Patience.Token;
+        while (!text.Contains("pilot_xds_pushes{type=\"wds\"}", StringComparison.Ordinal))   // a push is counted when it is written, which the client may see first
+        {
+            await turns.WaitForNextTickAsync(limit);
+            (status, text) = await world.GetAsync("/metrics", monitoring: true);
+        }
         Assert.Equal(200, status);
         Assert.Contains("pilot_xds{version=\"unknown\"} 1\n", text, StringComparison.Ordinal);
         Assert.Contains("pilot_services 2\n", text, StringComparison.Ordinal);
