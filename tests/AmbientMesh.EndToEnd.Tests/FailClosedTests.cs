@@ -55,7 +55,8 @@ public sealed class FailClosedTests(ClusterFixture cluster)
     private async Task EventAsync(TestNamespace shop, string reason)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
-        while (!(await cluster.Run.MustKubectlAsync(Patience.Token, "get", "events", "-n", shop.Name)).Contains(reason, StringComparison.Ordinal)) await timer.WaitForNextTickAsync(Patience.Token);
+        var limit = Patience.Token;
+        while (!(await cluster.Run.MustKubectlAsync(Patience.Token, "get", "events", "-n", shop.Name)).Contains(reason, StringComparison.Ordinal)) await timer.WaitForNextTickAsync(limit);
     }
 
     private static async Task NothingReadable(WireRecording recording, TestNamespace shop, params string[] words)

@@ -62,7 +62,8 @@ public sealed class PolicyTests(ClusterFixture cluster)
         Assert.Equal("TargetNotFound", await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted"));
         await shop.ApplyAsync("apiVersion: v1\nkind: Service\nmetadata: {name: server}\nspec: {ports: [{port: 80}]}\n");
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
-        while (await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted") != "AncestorNotBound") await timer.WaitForNextTickAsync(Patience.Token);
+        var limit = Patience.Token;
+        while (await ConditionAsync(shop, "authorizationpolicy/at-waypoint", "reason", "WaypointAccepted") != "AncestorNotBound") await timer.WaitForNextTickAsync(limit);
         Assert.Equal("True", await EnforcedAsync(shop, "authorizationpolicy/http"));
         Assert.Contains("methods", await ConditionAsync(shop, "authorizationpolicy/http", "message"), StringComparison.Ordinal);
     }
@@ -78,14 +79,16 @@ public sealed class PolicyTests(ClusterFixture cluster)
     private static async Task ReachedAsync(TestNamespace from, TestNamespace to, bool expected)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
-        while ((await from.InClientAsync("get", to.ServerUrl("policy"))).Succeeded != expected) await timer.WaitForNextTickAsync(Patience.Token);
+        var limit = Patience.Token;
+        while ((await from.InClientAsync("get", to.ServerUrl("policy"))).Succeeded != expected) await timer.WaitForNextTickAsync(limit);
     }
 
     private async Task<string> EnforcedAsync(TestNamespace shop, string policy, string type = "ZtunnelAccepted")
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
+        var limit = Patience.Token;
         string status;
-        while ((status = await ConditionAsync(shop, policy, "status", type)).Length == 0) await timer.WaitForNextTickAsync(Patience.Token);
+        while ((status = await ConditionAsync(shop, policy, "status", type)).Length == 0) await timer.WaitForNextTickAsync(limit);
         return status;
     }
 

@@ -83,13 +83,15 @@ public sealed class SourcesTests(ClusterFixture cluster)
     private static async Task ReachedAsync(TestNamespace from, string url, bool expected)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
-        while ((await from.InClientAsync("get", url)).Succeeded != expected) await timer.WaitForNextTickAsync(Patience.Token);
+        var limit = Patience.Token;
+        while ((await from.InClientAsync("get", url)).Succeeded != expected) await timer.WaitForNextTickAsync(limit);
     }
 
     private async Task SaysAsync(TestNamespace shop, string item, string condition, string reason)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
-        while (await GetAsync(shop, item, $"{{.status.conditions[?(@.type==\"{condition}\")].reason}}") != reason) await timer.WaitForNextTickAsync(Patience.Token);
+        var limit = Patience.Token;
+        while (await GetAsync(shop, item, $"{{.status.conditions[?(@.type==\"{condition}\")].reason}}") != reason) await timer.WaitForNextTickAsync(limit);
     }
 
     private async Task<string> GetAsync(TestNamespace shop, string item, string path) =>

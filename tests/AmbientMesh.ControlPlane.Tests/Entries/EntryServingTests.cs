@@ -20,7 +20,8 @@ public class EntryServingTests
     private static async Task UntilAsync(Func<bool> condition)
     {
         using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(20));
-        while (!condition()) await timer.WaitForNextTickAsync(Patience.Token);
+        var limit = Patience.Token;
+        while (!condition()) await timer.WaitForNextTickAsync(limit);
     }
 
     private static JsonObject? StatusOf(FakeCluster cluster, string resource, string name) => cluster.Find(resource, "default", name)?["status"] as JsonObject;

@@ -76,14 +76,15 @@ public sealed class SourcesInAClusterTests
         async Task<JsonObject> UntilAsync(ResourceType type, string name, Func<JsonObject, bool> holds)
         {
             using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(50));
+            var limit = Patience.Token;
             JsonObject? last = null;
             try
             {
                 while (true)
                 {
-                    last = await cluster.Admin.Of(type).GetAsync("default", name, Patience.Token);
+                    last = await cluster.Admin.Of(type).GetAsync("default", name, limit);
                     if (last is not null && holds(last)) return last;
-                    await timer.WaitForNextTickAsync(Patience.Token);
+                    await timer.WaitForNextTickAsync(limit);
                 }
             }
             catch (OperationCanceledException)

@@ -83,14 +83,16 @@ public sealed class ClusterTests(LabFixture lab) : IClassFixture<LabFixture>
     {
         await lab.ApplyAsync("""
             {"apiVersion":"v1","kind":"Pod","metadata":{"name":"stubborn"},"spec":{"terminationGracePeriodSeconds":3,"nodeName":"node-1","containers":[{"name":"c","image":"host/sh",
-             "command":["sh","-c","trap 'echo got TERM' TERM; echo up; while true; do sleep 1; done"],"lifecycle":{"preStop":{"exec":{"command":["sh","-c","echo hook > /proc/1/fd/1"]}}}}]}}
+             "command":["sh","-c","trap 'echo got TERM' TERM; echo up; while true; do sleep 0.1; done"],"lifecycle":{"preStop":{"exec":{"command":["sh","-c","echo hook > /proc/1/fd/1"]}}}}]}}
             """);
         await lab.EventuallyAsync(o => o.Contains("up", StringComparison.Ordinal), "logs", "stubborn");
-        var follow = lab.TryKubectlAsync(["logs", "-f", "stubborn"]);
+        using var follow = Process.Start(new ProcessStartInfo("kubectl", ["--kubeconfig", lab.Paths.Kubeconfig, "logs", "-f", "stubborn"]) { RedirectStandardOutput = true })!;
+        Assert.Equal("up", await follow.StandardOutput.ReadLineAsync(Patience.Token));   // it follows from here on
         var clock = Stopwatch.StartNew();
         await lab.KubectlAsync("delete", "pod", "stubborn");
         Assert.InRange(clock.Elapsed, TimeSpan.FromSeconds(2.5), TimeSpan.FromSeconds(20));
-        Assert.Equal("up\nhook\ngot TERM\n", (await follow).Output);
+        Assert.Equal("hook\ngot TERM\n", await follow.StandardOutput.ReadToEndAsync(Patience.Token));
+        await follow.WaitForExitAsync(Patience.Token);
         var left = await LabFixture.LabAsync("enter", "--name", lab.Name, "--node", "node-1", "--", "sh", "-c", "ps ax -o args | grep -c '[g]ot TERM'");
         Assert.Equal("0", left.Output.Trim());
     }

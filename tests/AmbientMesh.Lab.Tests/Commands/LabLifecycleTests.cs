@@ -43,8 +43,11 @@ public sealed class LabLifecycleTests
             var state = LabState.Load(new LabPaths(name))!;
             await HostCommand.CheckAsync(["kubectl", "--kubeconfig", state.Kubeconfig, "create", "deployment", "busy", "--image=host/sleep", "--replicas=2", "--", "sleep", "1000"], cancellationToken: Patience.Token);
             await HostCommand.CheckAsync(["kubectl", "--kubeconfig", state.Kubeconfig, "rollout", "status", "deploy/busy", "--timeout=50s"], cancellationToken: Patience.Token);
-            Syscalls.Signal(state.Daemon.Pid, Syscalls.SignalKill);
-            using (var daemon = Process.GetProcessById(state.Daemon.Pid)) await daemon.WaitForExitAsync(Patience.Token);
+            using (var daemon = Process.GetProcessById(state.Daemon.Pid))
+            {
+                Syscalls.Signal(state.Daemon.Pid, Syscalls.SignalKill);
+                await daemon.WaitForExitAsync(Patience.Token);
+            }
             Assert.Contains("crashed", (await LabFixture.LabAsync("status", "--name", name)).Output);
             var up = await LabFixture.LabAsync("up", "--name", name);
             Assert.True(up.Succeeded, up.Output + up.Error);
@@ -104,12 +107,14 @@ public sealed class LabLifecycleTests
                 await HostCommand.CheckAsync([.. kubectl, "delete", "deployment", "many"], cancellationToken: Patience.Token);
                 await HostCommand.CheckAsync([.. kubectl, "delete", "pods", "--all", "--force", "--grace-period=0"], cancellationToken: Patience.Token);
             }
+            // A pod's teardown ends its processes, gives its addresses back and takes its network namespace away, in this order.
             using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
+            var limit = Patience.Token;
             var cgroups = Cgroups.TryOpen(name)!;
-            while (cgroups.AllProcesses().Count > 0) await timer.WaitForNextTickAsync(Patience.Token);
+            while (cgroups.AllProcesses().Count > 0) await timer.WaitForNextTickAsync(limit);
             var addresses = new DirectoryInfo($"{new LabPaths(name).Directory}/nodes/node-1/files/var/lib/cni/networks/mesh-lab");
-            while (addresses.EnumerateFiles("10.*").Any() || addresses.EnumerateFiles("fd*").Any()) await timer.WaitForNextTickAsync(Patience.Token);
-            Assert.Equal("0", (await LabFixture.LabAsync("enter", "--name", name, "--node", "node-1", "--", "sh", "-c", "ls /run/netns | wc -l")).Output.Trim());
+            while (addresses.EnumerateFiles("10.*").Any() || addresses.EnumerateFiles("fd*").Any()) await timer.WaitForNextTickAsync(limit);
+            while ((await LabFixture.LabAsync("enter", "--name", name, "--node", "node-1", "--", "sh", "-c", "ls /run/netns | wc -l")).Output.Trim() != "0") await timer.WaitForNextTickAsync(limit);
         }
         finally
         {
