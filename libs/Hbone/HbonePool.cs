@@ -143,11 +143,7 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
         {
             _draining = true;
             all = [.. _entries.Values.SelectMany(e => e.Tunnels.Select(p => (e, p)))];
-            foreach (var (_, pooled) in all)
-            {
-                pooled.Release?.Dispose();
-                pooled.Release = null;
-            }
+            foreach (var (_, pooled) in all) KeepUsed(pooled);
         }
         foreach (var (entry, pooled) in all) OnChanged(entry, pooled);
     }
@@ -164,8 +160,7 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
             {
                 if (pooled.Tunnel.HasRoom)
                 {
-                    pooled.Release?.Dispose();
-                    pooled.Release = null;
+                    KeepUsed(pooled);
                     return (pooled, null, null);
                 }
                 if (pooled.Tunnel.AllowsNoStreams) return (null, null, new ConnectOutcome.NotProcessed("the peer allows no streams (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"));
@@ -231,6 +226,10 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
                 var after = _draining && options.DrainRelease < options.UnusedRelease ? options.DrainRelease : options.UnusedRelease;
                 pooled.Release ??= _clock.CreateTimer(_ => ReleaseUnused(entry, pooled), null, after, Timeout.InfiniteTimeSpan);
             }
+            else
+            {
+                KeepUsed(pooled);
+            }
         }
     }
 
@@ -238,12 +237,24 @@ public sealed class HbonePool(DialTunnel dial, HbonePoolOptions options, TimePro
     {
         lock (_gate)
         {
-            if (pooled.Release is null || pooled.Tunnel.Streams > 0) return;
+            if (pooled.Tunnel.Streams > 0)
+            {
+                KeepUsed(pooled);
+                return;
+            }
+            if (pooled.Release is null) return;
             pooled.Release.Dispose();
             entry.Tunnels.Remove(pooled);
             RemoveIfEmpty(entry);
         }
         _ = pooled.Tunnel.SayGoodbyeAsync();
+    }
+
+    // A release may have been armed between the choice of the tunnel and the opening of its stream. Left there, it would be in the way of the one that the stream's end arms.
+    private static void KeepUsed(Pooled pooled)
+    {
+        pooled.Release?.Dispose();
+        pooled.Release = null;
     }
 
     private void RemoveIfEmpty(Entry entry)

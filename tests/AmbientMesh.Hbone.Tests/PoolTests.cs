@@ -1,4 +1,5 @@
 using System.Net;
+using AmbientMesh.Hbone.Hpack;
 using AmbientMesh.Hbone.Http2;
 using AmbientMesh.Model;
 
@@ -132,6 +133,40 @@ public class PoolTests
         await Patience.Within(ended);
         Assert.Equal(1, pool.Count);
         await used.WriteAsync(new byte[1], Patience.Token);
+    }
+
+    /// <summary>Headers that are looked at when the tunnel is chosen and its stream is not yet opened.</summary>
+    private sealed class BeforeOpening(Action act) : IReadOnlyList<HeaderField>
+    {
+        public int Count => 0;
+        public HeaderField this[int index] => throw new ArgumentOutOfRangeException(nameof(index));
+        System.Collections.IEnumerator System.Collections.IEnumerable.GetEnumerator() => GetEnumerator();
+
+        public IEnumerator<HeaderField> GetEnumerator()
+        {
+            act();
+            return Enumerable.Empty<HeaderField>().GetEnumerator();
+        }
+    }
+
+    [Fact]
+    public async Task A_tunnel_whose_limits_change_while_it_is_chosen_is_still_released_when_it_falls_idle()
+    {
+        var options = new HboneOptions { PingInterval = TimeSpan.FromHours(1) };   // so that the tunnels' own timers are due much later
+        var release = new HbonePoolOptions().UnusedRelease;
+        HboneClientConnection? tunnel = null;
+        var dialer = new Dialer(_clock, options);
+        await using var pool = new HbonePool(async (key, cancellationToken) => tunnel = await dialer.DialAsync(key, cancellationToken), new(), _clock);
+        await EndAsync(await OpenAsync(pool, Key()));
+        var outcome = await Patience.Within(pool.ConnectAsync(Key(), Authority, new BeforeOpening(() => tunnel!.Changed!(tunnel)), Patience.Token));
+        var stream = Assert.IsType<ConnectOutcome.Established>(outcome).Stream;
+        _clock.Advance(release);   // the stream outlives what was armed a moment before it
+        Assert.Equal(1, pool.Count);
+        await EndAsync(stream);
+        await _clock.TimersAsync(due => due.Contains(release), Patience.Token);
+        _clock.Advance(release);
+        Assert.Equal(0, pool.Count);
+        await Patience.Within(dialer.Servers[0].Completion);
     }
 
     [Fact]
