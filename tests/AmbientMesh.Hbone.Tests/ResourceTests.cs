@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using AmbientMesh.Hbone.Http2;
 
 namespace AmbientMesh.Hbone.Tests;
@@ -82,10 +81,10 @@ public class ResourceTests
     {
         var few = await ChurnAsync(open: 10);
         var many = await ChurnAsync(open: 8000);
-        Assert.True(many < (few * 4) + TimeSpan.FromMilliseconds(250), $"2000 open/reset pairs took {few.TotalMilliseconds} ms beside 10 streams and {many.TotalMilliseconds} ms beside 8000");
+        Assert.True(many < (few * 4) + TimeSpan.FromMilliseconds(250), $"2000 open/reset pairs took {few.TotalMilliseconds} ms of processor time beside 10 streams and {many.TotalMilliseconds} ms beside 8000");
     }
 
-    /// <summary>The best of three times for 2000 streams that are opened, used and reset.</summary>
+    /// <summary>The least processor time of three for 2000 streams that are opened, used and reset.</summary>
     private static async Task<TimeSpan> ChurnAsync(int open)
     {
         var (server, peer) = await RawPeer.ToServerAsync(new HboneOptions { MaxConcurrentStreams = 20_000 });
@@ -101,10 +100,10 @@ public class ResourceTests
                 Put(bytes, FrameType.Data, FrameFlags.None, next, [1]);
                 Put(bytes, FrameType.RstStream, FrameFlags.None, next, RawPeer.UInt32((uint)ErrorCode.Cancel));
             }
-            var started = Stopwatch.GetTimestamp();
+            var started = Environment.CpuUsage.TotalTime;   // what others do meanwhile does not count; this collection runs alone
             await peer.SendAsync(bytes.ToArray());
             await peer.AssertAliveAsync((ulong)round + 1);
-            var time = Stopwatch.GetElapsedTime(started);
+            var time = Environment.CpuUsage.TotalTime - started;
             if (time < best) best = time;
         }
         Assert.Equal(open, server.ActiveStreams);
