@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using AmbientMesh.Protocol.Ca;
 
 namespace AmbientMesh.Rpc.Tests;
@@ -94,20 +96,32 @@ public sealed class CallTests
         Assert.Contains("/test.Echo/Unary", failure.Detail);
     }
 
-    [Fact]
-    public async Task A_deadline_ends_the_call_on_both_sides()
+    [Theory]
+    [InlineData("client")]
+    [InlineData("server")]
+    public async Task A_deadline_ends_the_call_on_both_sides_whichever_sees_it_first(string side)
     {
-        var ended = new TaskCompletionSource<DateTimeOffset?>();
+        FakeTimeProvider clock = new(), serverClock = new();
+        TaskCompletionSource entered = new(), ended = new();
+        DateTimeOffset? due = null;
         await using var server = await TestServer.StartAsync(app => app.MapRpcUnary(TestServer.Echo, async (_, context) =>
         {
-            await using var registration = context.CancellationToken.Register(() => ended.TrySetResult(context.Deadline));
+            due = context.Deadline;
+            await using var registration = context.CancellationToken.Register(() => ended.TrySetResult());
+            entered.TrySetResult();
             await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, context.CancellationToken);
             return new IstioCertificateResponse();
-        }));
-        using var channel = server.Channel();
-        var failure = await Assert.ThrowsAsync<RpcException>(() => channel.UnaryAsync(TestServer.Echo, new IstioCertificateRequest(), deadline: TimeSpan.FromMilliseconds(200), cancellationToken: Patience.Token));
+        }, new RpcServerOptions { Clock = serverClock }));
+        using var channel = server.Channel(options => options with { Clock = clock });
+        var call = channel.UnaryAsync(TestServer.Echo, new IstioCertificateRequest(), deadline: TimeSpan.FromSeconds(5), cancellationToken: Patience.Token);
+        await Patience.Within(entered.Task);
+        Assert.Equal(serverClock.GetUtcNow() + TimeSpan.FromSeconds(5), due);
+        (side == "client" ? clock : serverClock).Advance(TimeSpan.FromSeconds(5) - TimeSpan.FromMilliseconds(1));
+        Assert.False(call.IsCompleted || ended.Task.IsCompleted);
+        (side == "client" ? clock : serverClock).Advance(TimeSpan.FromMilliseconds(1));
+        var failure = await Assert.ThrowsAsync<RpcException>(() => Patience.Within(call));
         Assert.Equal(StatusCode.DeadlineExceeded, failure.Code);
-        Assert.NotNull(await Patience.Within(ended.Task));
+        await Patience.Within(ended.Task);
     }
 
     [Fact]
@@ -187,14 +201,23 @@ public sealed class CallTests
     [Fact]
     public async Task A_server_that_is_not_there_is_a_connection_failure_and_is_reached_once_it_is()
     {
-        int port;
-        await using (var first = await TestServer.StartAsync(app => TestServer.MapEcho(app))) port = first.Port;
-        using var channel = new RpcChannel(new RpcChannelOptions { Address = new Uri($"http://127.0.0.1:{port}") });
+        using var closed = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        closed.Bind(new IPEndPoint(IPAddress.Loopback, 0));   // it does not listen, and nobody else can there
+        var there = (IPEndPoint)closed.LocalEndPoint!;
+        using var channel = new RpcChannel(new RpcChannelOptions { Address = new Uri("http://server.test"), Dial = async (_, cancellationToken) => await DialAsync(there, cancellationToken) });
         var failure = await Assert.ThrowsAsync<RpcException>(() => channel.UnaryAsync(TestServer.Echo, new IstioCertificateRequest(), cancellationToken: Patience.Token));
         Assert.Equal(StatusCode.Unavailable, failure.Code);
         Assert.True(failure.IsConnectionFailure);
-        await using var second = await TestServer.StartAsync(app => TestServer.MapEcho(app), port: port);
+        await using var server = await TestServer.StartAsync(app => TestServer.MapEcho(app));
+        there = new IPEndPoint(IPAddress.Loopback, server.Port);
         Assert.Equal("x", (await channel.UnaryAsync(TestServer.Echo, new IstioCertificateRequest { Csr = "x" }, cancellationToken: Patience.Token)).CertChain[0]);
+
+        static async Task<Stream> DialAsync(IPEndPoint there, CancellationToken cancellationToken)
+        {
+            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+            await socket.ConnectAsync(there, cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
+        }
     }
 
     [Fact]

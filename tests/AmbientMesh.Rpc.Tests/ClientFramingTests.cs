@@ -184,9 +184,12 @@ public sealed class ClientFramingTests
     public async Task A_passed_deadline_resets_the_stream_and_is_reported_as_such()
     {
         await using var server = new RawServer();
-        using var channel = server.Channel();
-        var call = CallAsync(channel, TimeSpan.FromMilliseconds(300));
+        var clock = new FakeTimeProvider();
+        using var channel = server.Channel(options => options with { Clock = clock });
+        var call = CallAsync(channel, TimeSpan.FromSeconds(5));
         await using var http = await server.AcceptAsync();
+        await http.ReadUntilAsync(f => f.Type == FrameType.Headers);
+        clock.Advance(TimeSpan.FromSeconds(5));
         await http.ReadUntilAsync(f => f.Type == FrameType.RstStream);
         Assert.Equal(StatusCode.DeadlineExceeded, (await Assert.ThrowsAsync<RpcException>(() => Patience.Within(call))).Code);
     }

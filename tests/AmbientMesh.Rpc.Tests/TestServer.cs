@@ -30,7 +30,7 @@ internal sealed class TestServer : IAsyncDisposable
     public int Port { get; }
     public Uri Address { get; }
 
-    public static async Task<TestServer> StartAsync(Action<WebApplication> map, Func<SslStreamCertificateContext>? certificate = null, RemoteCertificateValidationCallback? clientCertificate = null, int port = 0, Action<KestrelServerOptions>? limits = null)
+    public static async Task<TestServer> StartAsync(Action<WebApplication> map, Func<SslStreamCertificateContext>? certificate = null, RemoteCertificateValidationCallback? clientCertificate = null, Action<KestrelServerOptions>? limits = null)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddRouting();
@@ -39,7 +39,7 @@ internal sealed class TestServer : IAsyncDisposable
         {
             kestrel.UseRpcLimits();
             limits?.Invoke(kestrel);
-            kestrel.Listen(IPAddress.Loopback, port, listen =>
+            kestrel.Listen(IPAddress.Loopback, 0, listen =>
             {
                 if (certificate is null) listen.Protocols = HttpProtocols.Http2;
                 else listen.UseRpcTls(certificate, clientCertificate is null ? null : _ => clientCertificate);

@@ -30,32 +30,32 @@ internal sealed class Loopback : IAsyncDisposable
     public ResourceTable Address { get; }
     public Uri Uri { get; }
 
-    public static Task<Loopback> StartAsync(DeltaDiscoveryOptions? options = null, DiscoveryObserver? observer = null, int port = 0, ResourceTable? authorization = null, ResourceTable? address = null)
+    public static Task<Loopback> StartAsync(DeltaDiscoveryOptions? options = null, DiscoveryObserver? observer = null, ResourceTable? authorization = null, ResourceTable? address = null)
     {
         authorization ??= new ResourceTable(TypeUrls.Authorization);
         address ??= new ResourceTable(TypeUrls.Address);
-        return StartAsync(new DeltaDiscoveryServer([authorization, address], options, observer), authorization, address, port, (app, server) => app.MapDeltaDiscovery(server));
+        return StartAsync(new DeltaDiscoveryServer([authorization, address], options, observer), authorization, address, (app, server) => app.MapDeltaDiscovery(server));
     }
 
     /// <summary>A server that answers the first request of each type with one resource, but never <paramref name="silent"/>.</summary>
     public static Task<Loopback> StartSilentAsync(string silent)
     {
         ResourceTable authorization = new(TypeUrls.Authorization), address = new(TypeUrls.Address);
-        return StartAsync(new DeltaDiscoveryServer([authorization, address]), authorization, address, 0, (app, _) => app.MapRpcDuplex(MeshMethods.DeltaAggregatedResources, async (stream, context) =>
+        return StartAsync(new DeltaDiscoveryServer([authorization, address]), authorization, address, (app, _) => app.MapRpcDuplex(MeshMethods.DeltaAggregatedResources, async (stream, context) =>
         {
             while (await stream.ReadAsync(context.CancellationToken) is { } request)
                 if (request.Node is not null && request.TypeUrl != silent) await stream.WriteAsync(new DeltaDiscoveryResponse { TypeUrl = request.TypeUrl, Nonce = "1", Resources = { Workload("a").Wire } }, context.CancellationToken);
         }));
     }
 
-    private static async Task<Loopback> StartAsync(DeltaDiscoveryServer server, ResourceTable authorization, ResourceTable address, int port, Action<WebApplication, DeltaDiscoveryServer> map)
+    private static async Task<Loopback> StartAsync(DeltaDiscoveryServer server, ResourceTable authorization, ResourceTable address, Action<WebApplication, DeltaDiscoveryServer> map)
     {
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions());
         builder.Services.AddRouting();
         builder.WebHost.UseKestrelCore().ConfigureKestrel(kestrel =>
         {
             kestrel.UseRpcLimits();
-            kestrel.Listen(IPAddress.Loopback, port, listen => listen.Protocols = HttpProtocols.Http2);
+            kestrel.Listen(IPAddress.Loopback, 0, listen => listen.Protocols = HttpProtocols.Http2);
         });
         var app = builder.Build();
         app.UseRouting();

@@ -1,3 +1,5 @@
+using System.Net;
+using System.Net.Sockets;
 using AmbientMesh.Protocol.Core;
 using AmbientMesh.Protocol.Discovery;
 using AmbientMesh.Rpc;
@@ -58,13 +60,14 @@ public sealed class LoopbackTests
         await using var client = new RunningClient(server);
         await client.Address.UntilAsync(h => h.Names.Length == 3);
         await client.Authorization.UntilAsync(h => h.Names.Length == 2);
-        var port = server.Uri.Port;
+        client.GoesTo(null);
         await server.DisposeAsync();
         Assert.Equal(3, client.Address.Names.Length);   // kept while disconnected
 
         address.Update([Loopback.Workload("changes", revision: "v2"), Loopback.Workload("new")], ["Kubernetes//Pod/default/goes"]);
         authorization.Update([], ["default/dropped"]);
-        await using var again = await Loopback.StartAsync(port: port, authorization: authorization, address: address);
+        await using var again = await Loopback.StartAsync(authorization: authorization, address: address);
+        client.GoesTo(again);
         await client.Address.UntilAsync(h => h.Names.Contains("Kubernetes//Pod/default/new"));
         await client.Authorization.UntilAsync(h => h.Names.Length == 1);
         Assert.Equal(["-Kubernetes//Pod/default/goes", "Kubernetes//Pod/default/changes", "Kubernetes//Pod/default/new"], client.Address.Received[3..].Order(StringComparer.Ordinal));
@@ -184,11 +187,13 @@ public sealed class LoopbackTests
         private readonly CancellationTokenSource _stop = new();
         private readonly RpcChannel _channel;
         private readonly Task _running;
+        private volatile Loopback? _server;
 
         public RunningClient(Loopback server, bool onDemand = false, Func<Resource, string?>? refuse = null, DiscoveryClientObserver? observer = null)
         {
             Address = new Holding(TypeUrls.Address, refuse);
-            _channel = server.Channel();
+            _server = server;
+            _channel = new RpcChannel(new RpcChannelOptions { Address = server.Uri, Dial = async (_, cancellationToken) => await DialAsync(cancellationToken) });
             Discovery = new DeltaDiscoveryClient(_channel, Loopback.Node(), [new(Address, onDemand), new(Authorization)], TimeProvider.System, observer);
             _running = Discovery.RunAsync(_stop.Token);
         }
@@ -196,6 +201,9 @@ public sealed class LoopbackTests
         public Holding Address { get; }
         public Holding Authorization { get; } = new(TypeUrls.Authorization);
         public DeltaDiscoveryClient Discovery { get; }
+
+        /// <summary>Where connections go from now on; nowhere for null. A server that comes again need not get the port of the one before.</summary>
+        public void GoesTo(Loopback? server) => _server = server;
 
         public Task<bool> DemandAsync(string name) => Discovery.DemandAsync(TypeUrls.Address, name, Patience.Token);
 
@@ -205,6 +213,14 @@ public sealed class LoopbackTests
             await Assert.ThrowsAnyAsync<OperationCanceledException>(() => Patience.Within(_running));
             _channel.Dispose();
             _stop.Dispose();
+        }
+
+        private async Task<Stream> DialAsync(CancellationToken cancellationToken)
+        {
+            if (_server is not { } server) throw new SocketException((int)SocketError.ConnectionRefused);
+            var socket = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp) { NoDelay = true };
+            await socket.ConnectAsync(IPAddress.Loopback, server.Uri.Port, cancellationToken);
+            return new NetworkStream(socket, ownsSocket: true);
         }
     }
 }
