@@ -170,8 +170,12 @@ public sealed class ServerFramingTests
         });
         await using var raw = await RawHttp2.ConnectAsync(server.Port);
         await raw.HeadersAsync(1, false, Request("/test.Echo/Stream"));
-        await raw.ReadUntilAsync(f => f is { Type: FrameType.Ping, IsAck: false });
-        while (await raw.ReadAsync() is { } frame) Assert.NotEqual(FrameType.Ping, frame.Type);   // the connection ends without another
+        await raw.ReadUntilAsync(f => f is { Type: FrameType.Settings, IsAck: false });   // acknowledged
+        await raw.WriteAsync(FrameType.Ping, 0, 0, new byte[8]);
+        await raw.ReadUntilAsync(f => f is { Type: FrameType.Ping, IsAck: true });   // the last sign of life: what the server asked before does not count
+        var pings = 0;
+        while (await raw.ReadAsync() is { } frame) pings += frame.Type == FrameType.Ping ? 1 : 0;
+        Assert.Equal(1, pings);   // and then the connection ends
     }
 
     [Fact]
