@@ -40,10 +40,9 @@ public class DialerTests
     [Fact]
     public async Task A_port_where_nobody_listens_is_a_failed_connection_and_no_timeout()
     {
-        using var listener = Listener();
-        var destination = listener.LocalEndPoint!;
-        listener.Close();
-        var failure = await Assert.ThrowsAsync<TunnelConnectException>(() => Dialer().DialAsync(Key(destination), Patience.Token));
+        using var closed = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
+        closed.Bind(new IPEndPoint(IPAddress.Loopback, 0));   // it does not listen, and nobody else can there
+        var failure = await Assert.ThrowsAsync<TunnelConnectException>(() => Dialer().DialAsync(Key(closed.LocalEndPoint!), Patience.Token));
         Assert.False(failure.TimedOut);
         Assert.StartsWith("connection failed: Connection refused", failure.Message, StringComparison.Ordinal);
     }
@@ -52,7 +51,7 @@ public class DialerTests
     public async Task Silence_for_ten_seconds_points_at_a_network_policy()
     {
         using var listener = Listener(backlog: 1);
-        var fillers = await FillAsync(listener);   // further SYNs are dropped, as a policy drops them
+        var fillers = await FillAsync(listener, backlog: 1);   // further SYNs are dropped, as a policy drops them
         var dialling = Dialer().DialAsync(Key(listener.LocalEndPoint!), Patience.Token);
         await _clock.TimersArmedAsync(1, Patience.Token);
         _clock.Advance(TimeSpan.FromSeconds(10) - TimeSpan.FromMilliseconds(1));
@@ -77,23 +76,26 @@ public class DialerTests
         Assert.Contains("took longer than 10 s", failure.Message, StringComparison.Ordinal);
     }
 
-    /// <summary>Connections nobody accepts, until the next one has to wait.</summary>
-    private static async Task<List<Socket>> FillAsync(Socket listener)
+    /// <summary>Connections nobody accepts, as many as the kernel keeps: one more than the backlog.</summary>
+    private static async Task<List<Socket>> FillAsync(Socket listener, int backlog)
     {
         var fillers = new List<Socket>();
-        while (true)
+        for (var i = 0; i <= backlog; i++)
         {
             var filler = new Socket(AddressFamily.InterNetwork, SocketType.Stream, ProtocolType.Tcp);
             fillers.Add(filler);
-            using var soon = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));
-            try
-            {
-                await filler.ConnectAsync(listener.LocalEndPoint!, soon.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                return fillers;
-            }
+            await filler.ConnectAsync(listener.LocalEndPoint!, Patience.Token);
         }
+        await Patience.Until(() => IsFull(listener));   // a connection is kept a moment after its client has it
+        return fillers;
+    }
+
+    /// <summary>Whether the kernel keeps more connections than the backlog (tcp(7), TCP_INFO of a listening socket), and so drops what else comes.</summary>
+    private static bool IsFull(Socket listener)
+    {
+        const int Tcp = 6, TcpInfo = 11, KeptOffset = 24, BacklogOffset = 28;   // tcpi_unacked, tcpi_sacked
+        var info = new byte[104];
+        listener.GetRawSocketOption(Tcp, TcpInfo, info);
+        return BitConverter.ToUInt32(info, KeptOffset) > BitConverter.ToUInt32(info, BacklogOffset);
     }
 }

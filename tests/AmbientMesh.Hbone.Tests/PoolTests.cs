@@ -267,10 +267,6 @@ public class PoolTests
         Assert.False(dialer.Servers[0].IsClosing);
         await EndAsync(stream);
         var released = new HbonePoolOptions().DrainRelease;
-        while (!dialer.Servers[0].Completion.IsCompleted)
-        {
-            _clock.Advance(released);   // armed when the stream's end has come through
-            await Task.Yield();
-        }
+        await Patience.Until(() => dialer.Servers[0].Completion.IsCompleted, () => _clock.Advance(released));   // armed when the stream's end has come through
     }
 }

@@ -22,7 +22,7 @@ public sealed class OpenConnectionTests
         bench.Mesh.Service("s", "10.1.0.1", with: s => s.Waypoint = Named("wp"));
 
         await EndsAsync(direct);
-        while (bench.Refusals.Count == 0) await Task.Yield();
+        await Patience.Until(() => bench.Refusals.Count > 0);
         Assert.Equal([Reason.PolicyChanged], bench.Refusals);
         await through.WriteAsync("ping"u8.ToArray(), Patience.Token);
         Assert.Equal(4, await through.ReadAsync(new byte[16], Patience.Token));

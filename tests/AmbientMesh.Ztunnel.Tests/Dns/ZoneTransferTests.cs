@@ -61,11 +61,7 @@ public sealed class ZoneTransferTests : IAsyncDisposable
             }
             server.Close();
             var end = DnsStream.ReadAsync(client, Patience.Token);
-            while (!end.IsCompleted)
-            {
-                _bench.Clock.Advance(TimeSpan.FromSeconds(1));   // from the transfer's end on the client's silence counts
-                await Task.Yield();
-            }
+            await Patience.Until(() => end.IsCompleted, () => _bench.Clock.Advance(TimeSpan.FromSeconds(1)));   // from the transfer's end on the client's silence counts
             Assert.Null(await end);
             Assert.Equal(0, _limit.Waiting);
         }
