@@ -41,7 +41,7 @@ internal sealed class LogQueue : IAsyncDisposable
     {
         _lines.Writer.TryComplete();
         await _stopping.CancelAsync();
-        await Task.WhenAny(_writing, Task.Delay(FlushTime, TimeProvider.System, CancellationToken.None));
+        await _writing.WaitAsync(FlushTime, _clock, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
     private async Task WriteAsync()

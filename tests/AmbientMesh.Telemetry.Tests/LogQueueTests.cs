@@ -57,11 +57,17 @@ public sealed class LogQueueTests
     public async Task A_reader_that_stands_still_makes_nobody_wait_and_does_not_keep_the_process()
     {
         var output = new TroubledStream { IsStuck = true };
-        var provider = Provider(output, new FakeTimeProvider());
+        var clock = new FakeTimeProvider();
+        var provider = Provider(output, clock);
         var log = provider.CreateLogger("ztunnel::access");
         for (var i = 0; i < 30_000; i++) log.LogInformation("{Number}", i);
         Assert.InRange(provider.DroppedLines, 20_000, 30_000);   // the queue is bounded
-        await Patience.Within(provider.DisposeAsync().AsTask());
+        var ending = provider.DisposeAsync().AsTask();
+        await clock.TimersArmedAsync(1, Patience.Token);
+        clock.Advance(TimeSpan.FromSeconds(2) - TimeSpan.FromMilliseconds(1));
+        Assert.False(ending.IsCompleted);
+        clock.Advance(TimeSpan.FromMilliseconds(1));
+        await Patience.Within(ending);
         output.Release();
     }
 

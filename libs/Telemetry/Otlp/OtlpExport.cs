@@ -82,8 +82,8 @@ public sealed class OtlpExport : IAsyncDisposable
     {
         if (!_spans.Writer.TryComplete()) return;
         await _stopping.CancelAsync();
-        _abandoning.CancelAfter(FlushTime);
-        await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await using (_clock.CreateTimer(static abandoning => ((CancellationTokenSource)abandoning!).Cancel(), _abandoning, FlushTime, Timeout.InfiniteTimeSpan))
+            await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         _sender.Dispose();
         _stopping.Dispose();
         _abandoning.Dispose();

@@ -26,15 +26,18 @@ internal sealed class OtlpCollector : IAsyncDisposable
     /// <summary>What is answered to the next requests; 200 by default.</summary>
     public int HttpStatus { get; set; } = 200;
 
+    /// <summary>Requests over HTTP are not answered.</summary>
+    public bool IsSilent { get; init; }
+
     /// <summary>What is sent there over HTTP is answered with 400.</summary>
     public string RefusedPath { get; set; } = "";
     public string? LastToken { get; private set; }
     public int Requests { get; private set; }
     public Uri Address => new(_app.Urls.Single());
 
-    public static async Task<OtlpCollector> StartAsync(bool grpc = false)
+    public static async Task<OtlpCollector> StartAsync(bool grpc = false, bool isSilent = false)
     {
-        var collector = new OtlpCollector(grpc);
+        var collector = new OtlpCollector(grpc) { IsSilent = isSilent };
         await collector._app.StartAsync(Patience.Token);
         return collector;
     }
@@ -47,6 +50,12 @@ internal sealed class OtlpCollector : IAsyncDisposable
     private async Task HttpAsync(HttpContext http)
     {
         var body = await BodyAsync(http);
+        if (IsSilent)
+        {
+            Keep(http.Request.Path, body);
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, http.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return;
+        }
         http.Response.StatusCode = http.Request.ContentType == "application/x-protobuf" ? http.Request.Path == RefusedPath ? 400 : HttpStatus : 415;
         if (http.Response.StatusCode == 200) Keep(http.Request.Path, body);
     }

@@ -73,7 +73,7 @@ public sealed class OtlpExportTests
         {
             for (var round = 1; round <= 3; round++)
             {
-                while (!Failed(round)) await Task.Yield();
+                await Patience.Until(() => Failed(round));
                 export.TryAdd(Span());
                 await collector.TracesAsync();
             }
@@ -170,6 +170,23 @@ public sealed class OtlpExportTests
         var text = MetricExposition.Write(registry);
         Assert.Contains($"ambientmesh_otlp_dropped_total{{why=\"queue-full\"}} {1000 - taken}\n", text);
         Assert.Contains($"ambientmesh_otlp_dropped_total{{why=\"not-taken\"}} {taken}\n", text);
+    }
+
+    [Fact]
+    public async Task A_collector_that_does_not_answer_keeps_the_end_waiting_for_two_seconds()
+    {
+        await using var collector = await OtlpCollector.StartAsync(isSilent: true);
+        var (clock, registry) = (new FakeTimeProvider(), new MetricRegistry());
+        var export = Start(Settings(collector, ("OTEL_METRICS_EXPORTER", "none")), registry, clock);
+        export.TryAdd(Span());
+        var ending = export.DisposeAsync().AsTask();
+        await collector.TracesAsync();   // it was sent
+        await clock.TimersAsync(due => due.Contains(TimeSpan.FromSeconds(2)), Patience.Token);
+        clock.Advance(TimeSpan.FromSeconds(2) - TimeSpan.FromMilliseconds(1));
+        Assert.False(ending.IsCompleted);
+        clock.Advance(TimeSpan.FromMilliseconds(1));
+        await Patience.Within(ending);
+        Assert.Contains("ambientmesh_otlp_dropped_total{why=\"not-taken\"} 1\n", MetricExposition.Write(registry));
     }
 
     [Fact]
