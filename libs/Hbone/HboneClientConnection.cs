@@ -73,10 +73,13 @@ public sealed class HboneClientConnection : HboneConnection
         var stream = new HboneStream(this, Options.StreamWindowBytes) { Connecting = answer };
         if (Open(stream, [new(":method", "CONNECT"), new(":authority", authority.ToString()), .. headers]) is { } problem)
             return new ConnectOutcome.NotProcessed(problem, BeforeSending: true);
-        await using var registration = cancellationToken.UnsafeRegister(static s => ((HboneStream)s!).Abort(), stream);
-        var outcome = await answer.Task;
-        if (outcome is not ConnectOutcome.Established) cancellationToken.ThrowIfCancellationRequested();
-        return outcome;
+        // Whichever is first counts: an answer that is here is not taken back.
+        await using var registration = cancellationToken.UnsafeRegister(static (s, token) =>
+        {
+            var waiting = (HboneStream)s!;
+            if (waiting.Connecting!.TrySetCanceled(token)) waiting.Abort();
+        }, stream);
+        return await answer.Task;
     }
 
     /// <summary>Whether <see cref="ConnectAsync"/> would find room now.</summary>

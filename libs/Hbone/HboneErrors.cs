@@ -10,5 +10,8 @@ public sealed class StreamResetException(ErrorCode code, bool byPeer)
     public bool ByPeer => byPeer;
 }
 
+/// <summary>TLS ended the connection after its handshake: the peer sent an alert (in TLS 1.3 also when it refuses a client's certificate), or a record that is none.</summary>
+public sealed class TlsRecordException(string message) : IOException(message);
+
 /// <summary>The tunnel ended, and every stream in it.</summary>
 public sealed class TunnelLostException(string message, Exception? inner = null) : IOException(message, inner);

@@ -41,6 +41,6 @@ public enum EndpointFitness
     NoCapacity,
     /// <summary>It was not reached lately, and another can be used.</summary>
     Avoided,
-    /// <summary>It does not speak HBONE, and one that does was not reached lately.</summary>
-    LessProtected,
+    /// <summary>Another was not reached lately, for which it cannot stand in: it is of another network, or speaks no HBONE and the other does.</summary>
+    NoStandIn,
 }

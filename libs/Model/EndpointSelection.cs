@@ -25,8 +25,8 @@ public static class EndpointSelection
 
     /// <summary>Null when nothing healthy, near enough, declared and with capacity is there.</summary>
     /// <param name="trace">Told of every endpoint considered; null, as for traffic, costs nothing.</param>
-    /// <param name="avoid">Endpoints drawn from only when no other can be, however near they are; null for none. One that speaks HBONE is avoided only for others that do, so that nobody
-    /// can turn a client to plaintext by keeping it from tunnels.</param>
+    /// <param name="avoid">Endpoints drawn from only when no other can be, however near they are; null for none. Others of the client's network stand in, and for one that speaks HBONE only
+    /// others that do, so that nobody can turn a client to plaintext by keeping it from tunnels.</param>
     public static ChosenEndpoint? Choose(
         MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Random random, DecisionTrace? trace = null, Predicate<Workload>? avoid = null)
     {
@@ -34,15 +34,12 @@ public static class EndpointSelection
         group.Clear();
         var considered = trace is null ? null : new List<ConsideredEndpoint>();
         var best = int.MinValue;
-        var (isAnyAvoided, isAnySpent, isTunnelAvoided) = (false, false, false);
+        var standIns = StandIns.None;
+        if (avoid is not null && (standIns = Needed(mesh, client, service, servicePort, use, avoid)) == StandIns.None) avoid = null;
         foreach (var endpoint in mesh.EndpointArray(service.Key))
         {
             var fitness = Judge(client, service, endpoint, servicePort, use, out var port, out var rank);
-            if (fitness == EndpointFitness.Candidate && avoid is not null)
-            {
-                if (avoid(endpoint.Workload)) (fitness, isAnyAvoided, isTunnelAvoided) = (EndpointFitness.Avoided, true, isTunnelAvoided || endpoint.Workload.SpeaksHbone);
-                else if (endpoint.Workload.Capacity == 0) (fitness, isAnySpent) = (EndpointFitness.NoCapacity, true);   // it must not stand before a farther one
-            }
+            if (avoid is not null && fitness == EndpointFitness.Candidate) fitness = JudgeStandIn(client, endpoint.Workload, standIns, avoid);
             considered?.Add(new ConsideredEndpoint(endpoint, fitness, port, rank));
             if (fitness != EndpointFitness.Candidate || rank < best) continue;
             if (rank > best)
@@ -52,9 +49,8 @@ public static class EndpointSelection
             }
             group.Add((endpoint.Workload, port!.Value));
         }
-        if (isTunnelAvoided) group.RemoveAll(static c => !c.Workload.SpeaksHbone);
-        if ((isAnyAvoided || isAnySpent) && (group.Count == 0 || !isAnyAvoided)) return Choose(mesh, client, service, servicePort, use, random, trace);
-        trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best, isTunnelAvoided))]));
+        if (avoid is not null && group.Count == 0) return Choose(mesh, client, service, servicePort, use, random, trace);
+        trace?.Searches.Add(new EndpointSearch(service, use, servicePort, [.. considered!.Select(c => Settled(c, best))]));
         var chosen = Draw(group, random, trace);
         if (group.Count > KeptCandidates) s_group = null;
         else group.Clear();
@@ -116,13 +112,34 @@ public static class EndpointSelection
         return EndpointFitness.Candidate;
     }
 
-    private static ConsideredEndpoint Settled(ConsideredEndpoint considered, int best, bool isTunnelAvoided) => considered switch
+    private static ConsideredEndpoint Settled(ConsideredEndpoint considered, int best) => considered switch
     {
-        { Fitness: EndpointFitness.Candidate, Endpoint.Workload.SpeaksHbone: false } when isTunnelAvoided => considered with { Fitness = EndpointFitness.LessProtected },
         { Fitness: EndpointFitness.Candidate } when considered.Rank < best => considered with { Fitness = EndpointFitness.Farther },
         { Fitness: EndpointFitness.Candidate, Endpoint.Workload.Capacity: 0 } => considered with { Fitness = EndpointFitness.NoCapacity },
         _ => considered,
     };
+
+    private enum StandIns { None, Any, Protected }
+
+    /// <summary>What the endpoints to avoid must be replaced by.</summary>
+    private static StandIns Needed(MeshSnapshot mesh, Workload client, MeshService service, ushort servicePort, EndpointUse use, Predicate<Workload> avoid)
+    {
+        var needed = StandIns.None;
+        foreach (var endpoint in mesh.EndpointArray(service.Key))
+        {
+            if (Judge(client, service, endpoint, servicePort, use, out _, out _) != EndpointFitness.Candidate || !avoid(endpoint.Workload)) continue;
+            if (endpoint.Workload.SpeaksHbone) return StandIns.Protected;
+            needed = StandIns.Any;
+        }
+        return needed;
+    }
+
+    private static EndpointFitness JudgeStandIn(Workload client, Workload endpoint, StandIns needed, Predicate<Workload> avoid)
+    {
+        if (avoid(endpoint)) return EndpointFitness.Avoided;
+        if (endpoint.Capacity == 0) return EndpointFitness.NoCapacity;   // it must not stand before a farther one
+        return endpoint.Network != client.Network || (needed == StandIns.Protected && !endpoint.SpeaksHbone) ? EndpointFitness.NoStandIn : EndpointFitness.Candidate;
+    }
 
     private static bool IsReachable(Workload endpoint, Workload client) =>
         !endpoint.Addresses.IsEmpty || endpoint.Hostname.Length > 0 || (endpoint.NetworkGateway is not null && endpoint.Network != client.Network);

@@ -200,6 +200,18 @@ public sealed class MeshSnapshotTests
     }
 
     [Fact]
+    public void Plaintext_that_is_nearer_does_not_hide_a_farther_stand_in_and_another_network_has_none()
+    {
+        var builder = new MeshBuilder().Pod("client", "10.0.0.1", with: w => w.In("r", "z")).Service("s", with: s => s.Balanced(Wds.LoadBalancing.Types.Mode.Failover, Wds.LoadBalancing.Types.Scope.Region, Wds.LoadBalancing.Types.Scope.Zone))
+            .Pod("near", "10.0.0.2", with: w => w.In("r", "z").Backs("s")).Pod("plain", "10.0.0.3", with: w => { w.In("r", "z").Backs("s"); w.TunnelProtocol = Wds.TunnelProtocol.None; })
+            .Pod("remote", "10.0.0.5", with: w => { w.In("r", "z").Backs("s"); w.Network = "other"; });
+        var any = Enumerable.Range(0, 400).Select(_ => Choose(builder, "near")!.Workload.Name).Distinct().Order();
+        Assert.Equal(["near", "plain", "remote"], any);     // nobody can stand in: as if it were not avoided
+        builder.Pod("far", "10.0.0.4", with: w => w.In("r", "y").Backs("s"));
+        for (var i = 0; i < 100; i++) Assert.Equal("far", Choose(builder, "near")!.Workload.Name);
+    }
+
+    [Fact]
     public void An_endpoint_in_the_mesh_is_avoided_only_for_others_in_the_mesh()
     {
         var builder = new MeshBuilder().Pod("client", "10.0.0.1").Service("s").Pod("one", "10.0.0.2", with: w => w.Backs("s"))
@@ -210,7 +222,7 @@ public sealed class MeshSnapshotTests
         for (var i = 0; i < 100; i++) Assert.Equal("two", Choose(builder, "one")!.Workload.Name);
         var trace = new DecisionTrace();
         EndpointSelection.Choose(builder.Mesh, builder.Find("client"), builder.FindService("s"), 80, EndpointUse.Standard, Random.Shared, trace, w => w.Name == "one");
-        Assert.Equal(EndpointFitness.LessProtected, Assert.Single(trace.Searches).Endpoints.Single(e => e.Endpoint.Workload.Name == "plain").Fitness);
+        Assert.Equal(EndpointFitness.NoStandIn, Assert.Single(trace.Searches).Endpoints.Single(e => e.Endpoint.Workload.Name == "plain").Fitness);
         for (var i = 0; i < 100; i++) Assert.NotEqual("plain", Choose(builder, "plain")!.Workload.Name);
     }
 

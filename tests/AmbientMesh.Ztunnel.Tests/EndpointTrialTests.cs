@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Sockets;
 using AmbientMesh.Hbone;
 using AmbientMesh.Model;
 using AmbientMesh.Model.Tests;
@@ -102,6 +103,66 @@ public sealed class EndpointTrialTests
     }
 
     [Fact]
+    public async Task Also_not_when_it_was_tried_in_place_of_plaintext()
+    {
+        Endpoint("p1", _ => Task.FromResult(DialResult.Unanswered(s_dead)), Protocol.Wds.TunnelProtocol.None);
+        Endpoint("tunnel", _ =>
+        {
+            _mesh.Store.Edit(edit => edit.RemoveAddress(MeshBuilder.UidOf("far")));
+            return Task.FromResult(DialResult.Unanswered(s_dead));
+        });
+        var moved = await Patience.Within(RunAsync("p1", Patience.Token));
+        Assert.Equal(["p1", "tunnel"], _dialled);
+        Assert.Equal(s_dead, moved.Reason);
+        Endpoint("p2", Answers, Protocol.Wds.TunnelProtocol.None);
+        for (var i = 0; i < 50; i++)
+        {
+            _dialled.Clear();
+            var result = await Patience.Within(RunAsync("p1", Patience.Token));
+            if (_dialled.Contains("tunnel")) Assert.Null(result.Upstream);
+        }
+    }
+
+    [Fact]
+    public async Task Who_was_silent_for_another_connection_is_tried_when_nobody_else_is_left()
+    {
+        Endpoint("a", _ => Task.FromResult(DialResult.Unanswered(s_dead)));
+        Endpoint("b", Answers);
+        for (var i = 0; i < 50; i++)
+        {
+            _unanswered.Add(Client, _mesh.Find("b"));
+            Assert.NotNull((await Patience.Within(RunAsync("a", Patience.Token))).Upstream);
+        }
+    }
+
+    [Fact]
+    public async Task A_dial_that_is_refused_at_once_is_not_remembered()
+    {
+        Endpoint("a", _ => Task.FromResult(DialResult.Unanswered(CloseReason.PeerUnreachable(new SocketException((int)SocketError.ConnectionRefused)))));
+        Endpoint("b", Answers);
+        Assert.NotNull((await Patience.Within(RunAsync("a", Patience.Token))).Upstream);
+        Assert.Null(_unanswered.For(Client));
+    }
+
+    [Fact]
+    public async Task Nothing_is_left_open_when_looking_for_another_fails()
+    {
+        var opened = new OpenedTransport();
+        Endpoint("a", async cancelled =>
+        {
+            await Task.Delay(Timeout.InfiniteTimeSpan, TimeProvider.System, cancelled).ContinueWith(_ => { }, TaskScheduler.Default);
+            return DialResult.Opened(opened);
+        });
+        Endpoint("b", Answers);
+        var trial = new EndpointTrial(_unanswered, new ZtunnelSettings(), _clock, Client, (route, given) => _peers["a"](given), _ => throw new InvalidOperationException("broken"));
+        var running = trial.RunAsync(RouteTo("a"), (_, _) => { }, Patience.Token);
+        await _clock.TimersArmedAsync(1, Patience.Token);
+        _clock.Advance(TimeSpan.FromSeconds(3));
+        await Assert.ThrowsAsync<InvalidOperationException>(() => Patience.Within(running));
+        Assert.True(opened.IsDisposed);
+    }
+
+    [Fact]
     public async Task Plaintext_moves_to_plaintext_and_to_a_tunnel()
     {
         Endpoint("a", _ => Task.FromResult(DialResult.Unanswered(s_dead)), Protocol.Wds.TunnelProtocol.None);
@@ -151,7 +212,6 @@ public sealed class EndpointTrialTests
         Assert.Equal("b", Assert.Single(explained.Routes).Peer!.Name);
 
         _clock.Advance(UnansweredEndpoints.Memory);
-        Assert.False(_unanswered.For(Client)!(_mesh.Find("a")));
         Assert.Null(_unanswered.For(Client));
     }
 
@@ -162,9 +222,10 @@ public sealed class EndpointTrialTests
         Endpoint("a", cancelled => isDead ? Task.FromResult(DialResult.Unanswered(s_dead)) : Answers(cancelled));
         await Patience.Within(RunAsync("a", Patience.Token));
         Assert.NotNull(_unanswered.For(Client));
+        Assert.True(_unanswered.For(Client)!(_mesh.Find("a")));
         isDead = false;
         await Patience.Within(RunAsync("a", Patience.Token));
-        Assert.Null(_unanswered.For(Client));
+        Assert.False(_unanswered.For(Client)!(_mesh.Find("a")));
     }
 
     [Fact]
@@ -221,6 +282,12 @@ public sealed class EndpointTrialTests
         public ValueTask WriteAsync(ReadOnlyMemory<byte> buffer, CancellationToken cancellationToken = default) => throw new NotSupportedException();
         public ValueTask ShutdownWriteAsync(CancellationToken cancellationToken = default) => throw new NotSupportedException();
         public void Abort(AbortReason reason = AbortReason.Cancelled) => throw new NotSupportedException();
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+        public bool IsDisposed { get; private set; }
+
+        public ValueTask DisposeAsync()
+        {
+            IsDisposed = true;
+            return ValueTask.CompletedTask;
+        }
     }
 }

@@ -33,6 +33,11 @@ internal sealed class EnvironmentReader(IReadOnlyDictionary<string, string> vari
 
     public TimeSpan Duration(string name, TimeSpan fallback) => DurationOrNull(name) ?? fallback;
 
+    public TimeSpan Duration(string name, TimeSpan fallback, TimeSpan min, TimeSpan max) =>
+        DurationOrNull(name) is not { } given ? fallback
+        : given >= min && given <= max ? given
+        : Refused(name, Find(name)!, $"a duration from {min.TotalSeconds:0.###}s to {max.TotalSeconds:0}s", fallback);
+
     public TimeSpan? DurationOrNull(string name)
     {
         if (Find(name) is not { } text) return null;

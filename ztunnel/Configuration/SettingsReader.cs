@@ -103,7 +103,7 @@ public static class SettingsReader
             RequireWaypoint = env.Flag("REQUIRE_WAYPOINT", false),
             ResponseBaggage = env.Flag("ENABLE_RESPONSE_BAGGAGE", true),
             ConnectAttempts = env.Number("AMBIENT_CONNECT_ATTEMPTS", defaults.ConnectAttempts, 1, 10),
-            ConnectAttemptTimeout = env.Duration("AMBIENT_CONNECT_ATTEMPT_TIMEOUT", defaults.ConnectAttemptTimeout),
+            ConnectAttemptTimeout = env.Duration("AMBIENT_CONNECT_ATTEMPT_TIMEOUT", defaults.ConnectAttemptTimeout, TimeSpan.FromMilliseconds(100), TimeSpan.FromMinutes(1)),
             PolicyInfoLogging = env.Flag("AUTHZ_POLICY_INFO_LOGGING", false),
             IgnoresUnreadablePolicies = env.Flag("IGNORE_UNREADABLE_POLICIES", false),
             TerminationDeadline = ZtunnelSettings.DeadlineWithin(env.DurationOrNull("CONNECTION_TERMINATION_DEADLINE"), env.NumberOrNull("TERMINATION_GRACE_PERIOD_SECONDS", 0, 86_400)),

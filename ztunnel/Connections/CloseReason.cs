@@ -75,7 +75,9 @@ public sealed record CloseReason(Reason Reason, string Text, Decider? DecidedBy 
     // Sockets and bytes.
     public static CloseReason ApplicationUnreachable(Exception why, IPEndPoint? application = null) => new(OfSocket(why), $"connection failed: {Describe(why)}", OfAddress(application));
     public static CloseReason PeerUnreachable(Exception why, IPEndPoint? peer = null) => new(OfSocket(why), $"io error: {Describe(why)}", OfAddress(peer));
-    public static CloseReason Silent(IPEndPoint peer, TimeSpan waited) => new(Reason.ConnectTimeout, $"io error: no answer within {waited.TotalSeconds} s", OfAddress(peer));
+    public static CloseReason Silent(IPEndPoint peer, bool speaksHbone, TimeSpan waited) => speaksHbone
+        ? new(Reason.HboneTimeout, $"connection timed out, maybe a NetworkPolicy is blocking HBONE port 15008: no answer within {waited.TotalSeconds} s", OfAddress(peer))
+        : new(Reason.ConnectTimeout, $"io error: no answer within {waited.TotalSeconds} s", OfAddress(peer));
     public static CloseReason CopyFailed(string direction, string why, Reason reason = Reason.TransferFailed) => new(reason, $"while closing connection: {direction}: io error: {why}");
     public static CloseReason Internal(Exception why) => new(Reason.InternalError, $"internal error: {why.GetType().Name}: {why.Message}");
 

@@ -21,7 +21,7 @@ internal static class OutboundExplainer
     {
         var said = new OutboundExplanation { Source = WorkloadReport.Of(source), Asked = asked.ToString(), Resources = [HeldResources.Of(source)] };
         if (Resolve(mesh, source, asked, settings, ref said) is not { } destination) return said;
-        var routes = PossibleRoutes.Of(mesh, source, destination, settings.Network, MaxRoutes, out var hasMore, avoid);
+        var routes = PossibleRoutes.Of(mesh, source, destination, settings.Network, MaxRoutes, out var hasMore, Steady(avoid));
         return Matched(mesh, source.Namespace, destination, settings, said) with
         {
             Searches = Searches(routes),
@@ -29,6 +29,14 @@ internal static class OutboundExplainer
             HasMoreRoutes = hasMore,
             Resources = [.. Resources(mesh, source, destination, routes, settings)],
         };
+    }
+
+    // Traffic changes what is avoided; every outcome of one explanation is found by the same answer.
+    private static Predicate<Workload>? Steady(Predicate<Workload>? avoid)
+    {
+        if (avoid is null) return null;
+        var answers = new Dictionary<string, bool>(StringComparer.Ordinal);
+        return workload => answers.TryGetValue(workload.Uid, out var answer) ? answer : answers[workload.Uid] = avoid(workload);
     }
 
     /// <summary>The connection of a pod that is not enrolled: no proxy decides, the cluster's own routing picks an endpoint of a service.</summary>
@@ -131,7 +139,7 @@ internal static class OutboundExplainer
         EndpointFitness.Farther => "is farther than others",
         EndpointFitness.NoCapacity => "has capacity 0",
         EndpointFitness.Avoided => "did not answer lately",
-        EndpointFitness.LessProtected => "speaks no HBONE, and does not stand in for one that does",
+        EndpointFitness.NoStandIn => "does not stand in for one that did not answer lately",
         _ => throw new UnreachableException(),
     };
 

@@ -20,14 +20,14 @@ internal sealed class EndpointTrial(
     /// <param name="moved">Told of each further endpoint before it is dialled, and why the one before was given up.</param>
     public async Task<DialResult> RunAsync(OutboundRoute route, Action<OutboundRoute, CloseReason> moved, CancellationToken cancellationToken)
     {
-        _isProtected = route is OutboundRoute.Hbone;
         while (true)
         {
             var peer = PeerOf(route)!;
+            _isProtected |= route is OutboundRoute.Hbone;
             _tried.Add(peer.Uid);
             var (result, next) = await TryAsync(route, cancellationToken);
-            if (result.WasAnswered) unanswered.Remove(client, peer);
-            else unanswered.Add(client, peer);
+            if (result.Upstream is not null) unanswered.Remove(client, peer);
+            else if (!result.WasAnswered && result.Reason!.Reason != Reason.ConnectRefused) unanswered.Add(client, peer);   // a refused dial costs nothing
             if (next is null) return result;
             moved(next, result.Reason!);
             route = next;
@@ -54,21 +54,43 @@ internal sealed class EndpointTrial(
     {
         using var givenUp = CancellationTokenSource.CreateLinkedTokenSource(cancellationToken);
         var dialling = dial(route, givenUp.Token);
-        OutboundRoute? next = null;
-        if (!await IsSettledAsync(dialling, cancellationToken) && (next = await AnotherAsync(cancellationToken)) is not null) await givenUp.CancelAsync();
-        DialResult result;
         try
         {
-            result = await dialling;
+            var next = await IsSettledAsync(dialling, cancellationToken) ? null : await MeanwhileAsync(dialling, cancellationToken);
+            if (next is not null) await givenUp.CancelAsync();
+            var result = await ResultOfAsync(dialling, route, cancellationToken);
+            if (result.WasAnswered) return (result, null);
+            next ??= await AnotherAsync(cancellationToken);
+            cancellationToken.ThrowIfCancellationRequested();
+            return (result, next);
+        }
+        catch
+        {
+            await givenUp.CancelAsync();
+            await ((Task)dialling).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            if (dialling is { IsCompletedSuccessfully: true, Result.Upstream: { } unwanted }) await unwanted.DisposeAsync();
+            throw;
+        }
+    }
+
+    // Another endpoint, unless the dialled one answers while it is looked for.
+    private async Task<OutboundRoute?> MeanwhileAsync(Task dialling, CancellationToken cancellationToken)
+    {
+        var looking = AnotherAsync(cancellationToken);
+        await Task.WhenAny(dialling, looking);
+        return dialling.IsCompleted ? null : await looking;
+    }
+
+    private async Task<DialResult> ResultOfAsync(Task<DialResult> dialling, OutboundRoute route, CancellationToken cancellationToken)
+    {
+        try
+        {
+            return await dialling;
         }
         catch (OperationCanceledException) when (!cancellationToken.IsCancellationRequested)
         {
-            result = DialResult.Unanswered(CloseReason.Silent(HopOf(route), settings.ConnectAttemptTimeout));
+            return DialResult.Unanswered(CloseReason.Silent(HopOf(route), route is OutboundRoute.Hbone, settings.ConnectAttemptTimeout));
         }
-        if (result.WasAnswered) return (result, null);
-        next ??= await AnotherAsync(cancellationToken);
-        cancellationToken.ThrowIfCancellationRequested();
-        return (result, next);
     }
 
     private async Task<bool> IsSettledAsync(Task dialling, CancellationToken cancellationToken)
@@ -77,21 +99,22 @@ internal sealed class EndpointTrial(
         return dialling.IsCompleted;
     }
 
-    // Null when there is none, or when the connection must end: what is being dialled is awaited in any case.
-    private async ValueTask<OutboundRoute?> AnotherAsync(CancellationToken cancellationToken)
+    // Null when there is none, or when the connection must end. Those that stayed silent for other connections come last.
+    private async Task<OutboundRoute?> AnotherAsync(CancellationToken cancellationToken)
     {
         if (_tried.Count >= settings.ConnectAttempts) return null;
-        var isUnanswered = unanswered.For(client);
         try
         {
-            var route = await decide(w => _tried.Contains(w.Uid) || isUnanswered?.Invoke(w) == true);
-            return PeerOf(route) is { } peer && !_tried.Contains(peer.Uid) && (route is OutboundRoute.Hbone || !_isProtected) ? route : null;
+            if (unanswered.For(client) is { } isUnanswered && Usable(await decide(w => _tried.Contains(w.Uid) || isUnanswered(w))) is { } fresh) return fresh;
+            return Usable(await decide(w => _tried.Contains(w.Uid)));
         }
         catch (OperationCanceledException) when (cancellationToken.IsCancellationRequested)
         {
             return null;
         }
     }
+
+    private OutboundRoute? Usable(OutboundRoute route) => PeerOf(route) is { } peer && !_tried.Contains(peer.Uid) && (route is OutboundRoute.Hbone || !_isProtected) ? route : null;
 
     private static IPEndPoint HopOf(OutboundRoute route) => route is OutboundRoute.Hbone tunnel ? tunnel.NextHop : ((OutboundRoute.Plaintext)route).Destination;
 }

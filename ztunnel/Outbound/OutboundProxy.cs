@@ -5,6 +5,7 @@ using AmbientMesh.Hbone;
 using AmbientMesh.Linux;
 using AmbientMesh.Model;
 using AmbientMesh.Telemetry;
+using AmbientMesh.Ztunnel.Certificates;
 using AmbientMesh.Ztunnel.Connections;
 using AmbientMesh.Ztunnel.Dns;
 using AmbientMesh.Ztunnel.InPod;
@@ -85,10 +86,13 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         }
     }
 
-    private ValueTask<OutboundRoute> DecideAsync(Workload client, IPEndPoint destination, Predicate<Workload>? avoid, CancellationToken cancellationToken)
+    private async ValueTask<OutboundRoute> DecideAsync(Workload client, IPEndPoint destination, Predicate<Workload>? avoid, CancellationToken cancellationToken)
     {
         var settings = new OutboundSettings(_services.Settings.Network, Random.Shared, Avoid: avoid);
-        return ResolvedAsync(OutboundRouter.Decide(_services.Mesh.Current, client, destination, settings), client, cancellationToken);
+        var decided = OutboundRouter.Decide(_services.Mesh.Current, client, destination, settings);
+        var route = await ResolvedAsync(decided, client, cancellationToken);
+        // An endpoint without an address stands in for nobody.
+        return avoid is not null && route is OutboundRoute.Refused && decided is OutboundRoute.ByName ? await DecideAsync(client, destination, null, cancellationToken) : route;
     }
 
     /// <summary>On demand an unknown address is asked for; it may belong to the mesh all the same (L4 reference §4.5).</summary>
@@ -146,11 +150,12 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
         account.Close(reason, received, sent);
     }
 
-    private Task<DialResult> OpenAsync(OpenConnection connection, ConnectionAccount account, IPEndPoint source, IPEndPoint original, Workload workload, OutboundRoute route)
+    private async Task<DialResult> OpenAsync(OpenConnection connection, ConnectionAccount account, IPEndPoint source, IPEndPoint original, Workload workload, OutboundRoute route)
     {
-        if (!EndpointTrial.IsWorthwhile(_services.Mesh.Current, route, _services.Settings.ConnectAttempts)) return DialAsync(route, connection.Closing);
+        if (!EndpointTrial.IsWorthwhile(_services.Mesh.Current, route, _services.Settings.ConnectAttempts)) return await DialAsync(route, connection.Closing);
+        if (route is OutboundRoute.Hbone) await CertifiedAsync(workload.Identity, connection.Closing);
         var trial = new EndpointTrial(_services.Unanswered, _services.Settings, _services.Clock, workload, DialAsync, avoid => DecideAsync(workload, original, avoid, connection.Closing));
-        return trial.RunAsync(route, Moved, connection.Closing);
+        return await trial.RunAsync(route, Moved, connection.Closing);
 
         Task<DialResult> DialAsync(OutboundRoute way, CancellationToken cancellationToken) => _dialing.DialAsync(way, workload, source, connection.Trace, cancellationToken);
 
@@ -159,6 +164,19 @@ public sealed class OutboundProxy(PodContext pod, HbonePool pool, DnsServices dn
             var description = Describe(source, workload, original, next);
             _log.Write(LogLevel.Warning, $"endpoint not reached, trying {description.Destination}", new("dst.addr", account.Description.Destination), new("dst.service", description.Service?.Hostname), new("reason", because.Reason.Word()), new("error", because.Text), new("connection.id", connection.Trace.TraceId));
             account.MoveTo(description, because);
+        }
+    }
+
+    // An endpoint must not be blamed for the time our certificate authority takes.
+    private async ValueTask CertifiedAsync(SpiffeId identity, CancellationToken cancellationToken)
+    {
+        try
+        {
+            await _services.Svids.GetAsync(identity, cancellationToken);
+        }
+        catch (SvidUnavailableException)
+        {
+            // Who dials is told why.
         }
     }
 

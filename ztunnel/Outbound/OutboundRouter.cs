@@ -19,6 +19,13 @@ public static class OutboundRouter
     /// <remarks>Pure but for the draws: no clock, lock or lookup outside <paramref name="mesh"/>.</remarks>
     public static OutboundRoute Decide(MeshSnapshot mesh, Workload source, IPEndPoint destination, OutboundSettings settings)
     {
+        var route = DecideOnce(mesh, source, destination, settings);
+        // What stands in must be a way; else it is as if nothing were to be avoided.
+        return settings.Avoid is not null && (route is OutboundRoute.Refused or OutboundRoute.DoubleHbone) ? DecideOnce(mesh, source, destination, settings with { Avoid = null }) : route;
+    }
+
+    private static OutboundRoute DecideOnce(MeshSnapshot mesh, Workload source, IPEndPoint destination, OutboundSettings settings)
+    {
         if (IPAddress.IsLoopback(destination.Address) && ProxyPorts.IsIllegal(destination.Port)) return Refuse(CloseReason.SelfCall(destination));
         var (workload, service) = mesh.Find(new NetworkAddress(settings.Network, destination.Address), source.Namespace);
         var request = new Request(mesh, source, destination, settings);

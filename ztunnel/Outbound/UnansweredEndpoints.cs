@@ -13,28 +13,38 @@ public sealed class UnansweredEndpoints(TimeProvider clock)
     private const int MaxEntries = 4096;
 
     private readonly ConcurrentDictionary<(string Client, string Peer), long> _since = new();
+    private long _lastAdded;
+    private volatile bool _isAny;
 
-    /// <summary>Whether an endpoint is to be left for the others now; null, which costs nothing to ask, while every endpoint answers.</summary>
-    public Predicate<Workload>? For(Workload client) => _since.IsEmpty ? null : peer => IsUnanswered(client, peer);
+    /// <summary>Whether an endpoint is to be left for the others now; null while every endpoint answers.</summary>
+    public Predicate<Workload>? For(Workload client) => IsAny() ? peer => IsUnanswered(client, peer) : null;
 
     /// <summary>The client waited for it in vain.</summary>
     public void Add(Workload client, Workload peer)
     {
         if (_since.Count >= MaxEntries) _since.Clear();   // it only prefers
-        _since[(client.Uid, peer.Uid)] = clock.GetTimestamp();
+        var now = clock.GetTimestamp();
+        Volatile.Write(ref _lastAdded, now);
+        _since[(client.Uid, peer.Uid)] = now;
+        _isAny = true;
     }
 
     /// <summary>The client reached it.</summary>
     public void Remove(Workload client, Workload peer)
     {
-        if (!_since.IsEmpty) _since.TryRemove((client.Uid, peer.Uid), out _);
+        if (IsAny()) _since.TryRemove((client.Uid, peer.Uid), out _);
     }
 
-    private bool IsUnanswered(Workload client, Workload peer)
+    // All of it is forgotten a while after the last was added, also that of clients and endpoints that are no more.
+    private bool IsAny()
     {
-        if (!_since.TryGetValue((client.Uid, peer.Uid), out var since)) return false;
-        if (clock.GetElapsedTime(since) < Memory) return true;
-        _since.TryRemove(new KeyValuePair<(string, string), long>((client.Uid, peer.Uid), since));
+        if (!_isAny) return false;
+        if (clock.GetElapsedTime(Volatile.Read(ref _lastAdded)) < Memory) return true;
+        _isAny = false;
+        _since.Clear();
         return false;
     }
+
+    private bool IsUnanswered(Workload client, Workload peer) =>
+        _since.TryGetValue((client.Uid, peer.Uid), out var since) && clock.GetElapsedTime(since) < Memory;
 }

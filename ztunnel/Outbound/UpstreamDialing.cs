@@ -16,7 +16,7 @@ namespace AmbientMesh.Ztunnel.Outbound;
 /// <summary>What became of dialling.</summary>
 /// <param name="Upstream">Carries bytes; null when it could not be opened.</param>
 /// <param name="Reason">Why not; null when it was opened.</param>
-/// <param name="WasAnswered">The other end said something, if only no: its word counts, and no other endpoint is asked.</param>
+/// <param name="WasAnswered">The other end said something, if only no, and its word counts; or the fault is ours. No other endpoint is asked.</param>
 internal readonly record struct DialResult(ITransport? Upstream, CloseReason? Reason, bool WasAnswered)
 {
     public static DialResult Opened(ITransport upstream) => new(upstream, null, WasAnswered: true);
@@ -45,7 +45,7 @@ internal sealed class UpstreamDialing(PodContext pod, HbonePool pool)
         }
         catch (Exception e) when (e is SocketException or IOException)
         {
-            return DialResult.Unanswered(CloseReason.PeerUnreachable(e, plain.Destination));
+            return Failed(e, CloseReason.PeerUnreachable(e, plain.Destination));
         }
     }
 
@@ -66,7 +66,7 @@ internal sealed class UpstreamDialing(PodContext pod, HbonePool pool)
         {
             if (e is TlsHandshakeException { IsRevoked: true }) pod.Services.Metrics.Revoked(Direction.Outbound);
             var reason = ReasonOf(e, tunnel, client);
-            return e is TunnelConnectException ? DialResult.Unanswered(reason) : DialResult.Refused(reason);
+            return e is TunnelConnectException ? Failed(e, reason) : DialResult.Refused(reason);
         }
     }
 
@@ -78,9 +78,23 @@ internal sealed class UpstreamDialing(PodContext pod, HbonePool pool)
         ConnectOutcome.NotProcessed refused => DialResult.Unanswered(CloseReason.TunnelFailed(refused.Reason, Reason.StreamRefused)),
         ConnectOutcome.Failed { Error: ConnectionErrorException broken } => DialResult.Refused(CloseReason.Http2(broken.Message)),
         ConnectOutcome.Failed { Error: StreamResetException reset } => DialResult.Refused(CloseReason.TunnelFailed(reset.Message, Reason.StreamReset)),
+        // In TLS 1.3 a server that refuses our certificate says so after the handshake.
+        ConnectOutcome.Failed failed when Chain(failed.Error).Any(e => e is TlsRecordException) => DialResult.Refused(CloseReason.TunnelFailed(failed.Error.Message)),
         ConnectOutcome.Failed failed => DialResult.Unanswered(CloseReason.TunnelFailed(failed.Error.Message)),
         _ => throw new UnreachableException(),
     };
+
+    // What this machine lacks (descriptors, ports) is no endpoint's silence.
+    private static DialResult Failed(Exception failure, CloseReason reason) =>
+        failure is TunnelConnectException { TimedOut: true } || Chain(failure).OfType<SocketException>().Any(e => IsOfTheOtherEnd(e.SocketErrorCode)) ? DialResult.Unanswered(reason) : DialResult.Refused(reason);
+
+    private static bool IsOfTheOtherEnd(SocketError error) => error is SocketError.ConnectionRefused or SocketError.ConnectionReset or SocketError.TimedOut
+        or SocketError.HostUnreachable or SocketError.HostDown or SocketError.NetworkUnreachable or SocketError.NetworkDown;
+
+    private static IEnumerable<Exception> Chain(Exception? failure)
+    {
+        for (var e = failure; e is not null; e = e.InnerException) yield return e;
+    }
 
     /// <summary>What the other end says of its refusal; a word it may only choose from ours.</summary>
     private static CloseReason RefusalOf(ConnectOutcome.Rejected rejected, OutboundRoute.Hbone tunnel) =>

@@ -58,7 +58,7 @@ internal sealed class OpenSslTransport(ITransport below, Session session) : TlsT
                 {
                     case StepResult.Done: return count;
                     case StepResult.Finished: return 0;
-                    case StepResult.Failed: throw new IOException(session.Error);
+                    case StepResult.Failed: throw new TlsRecordException(session.Error);
                 }
                 var received = await below.ReadAsync(session.Input.Rent(), cancellationToken);
                 if (received == 0) return 0;
