@@ -107,13 +107,13 @@ public sealed class LabLifecycleTests
                 await HostCommand.CheckAsync([.. kubectl, "delete", "deployment", "many"], cancellationToken: Patience.Token);
                 await HostCommand.CheckAsync([.. kubectl, "delete", "pods", "--all", "--force", "--grace-period=0"], cancellationToken: Patience.Token);
             }
-            // A pod's teardown ends its processes, gives its addresses back and takes its network namespace away, in this order.
             using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(100));
             var limit = Patience.Token;
             var cgroups = Cgroups.TryOpen(name)!;
             while (cgroups.AllProcesses().Count > 0) await timer.WaitForNextTickAsync(limit);
             var addresses = new DirectoryInfo($"{new LabPaths(name).Directory}/nodes/node-1/files/var/lib/cni/networks/mesh-lab");
             while (addresses.EnumerateFiles("10.*").Any() || addresses.EnumerateFiles("fd*").Any()) await timer.WaitForNextTickAsync(limit);
+            // The last that goes of a pod, after its last process.
             while ((await LabFixture.LabAsync("enter", "--name", name, "--node", "node-1", "--", "sh", "-c", "ls /run/netns | wc -l")).Output.Trim() != "0") await timer.WaitForNextTickAsync(limit);
         }
         finally
