@@ -17,6 +17,19 @@ public sealed class OpenSslTlsTests() : TlsTests(TlsEngine.OpenSsl)
         var told = await RefusalAsync(foreign ? other.TrustingAlso(new Mesh(), "client").Svid.CertificateContext : null);
         Assert.Contains(alert, told, StringComparison.Ordinal);
     }
+
+    [Fact]
+    [Scenario("L4-077")]
+    public async Task Our_client_tells_that_it_was_refused_from_a_tunnel_that_was_lost()
+    {
+        var mesh = new Mesh();
+        var (c, s) = await Loopback.PairAsync();
+        var accepting = Record.ExceptionAsync(() => TlsHandshake.AcceptAsync(TlsEngine.OpenSsl, s, mesh.Credentials("server"), Patience.Token)).AsTask();
+        await using var tls = await TlsHandshake.ConnectAsync(TlsEngine.OpenSsl, c, new Mesh().TrustingAlso(mesh, "client"), [mesh.Id("server")], Patience.Token);
+        var told = await Assert.ThrowsAsync<TlsRecordException>(() => tls.ReadAsync(new byte[16], Patience.Token).AsTask());
+        Assert.Contains("alert", told.Message, StringComparison.Ordinal);
+        Assert.IsType<TlsHandshakeException>(await Patience.Within(accepting));
+    }
 }
 
 public sealed class SslStreamTlsTests() : TlsTests(TlsEngine.SslStream);
