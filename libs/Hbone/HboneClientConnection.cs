@@ -159,8 +159,7 @@ public sealed class HboneClientConnection : HboneConnection
             stream.Connecting.TrySetResult(new ConnectOutcome.Established(stream, [.. fields.Where(f => !f.Name.StartsWith(':'))]));
             return;
         }
-        stream.Connecting.TrySetResult(new ConnectOutcome.Rejected(status) { Headers = [.. fields.Where(f => !f.Name.StartsWith(':'))] });
-        ResetLocally(stream, ErrorCode.Cancel);
+        ResetLocally(stream, ErrorCode.Cancel, new ConnectOutcome.Rejected(status) { Headers = [.. fields.Where(f => !f.Name.StartsWith(':'))] });
     }
 
     private static bool TryParseStatus(List<HeaderField> fields, out int status)
@@ -186,8 +185,7 @@ public sealed class HboneClientConnection : HboneConnection
             foreach (var stream in OpenStreams())
             {
                 if (stream.Id <= lastStreamId) continue;
-                stream.Connecting?.TrySetResult(new ConnectOutcome.NotProcessed("the peer is going away and did not take the stream"));
-                ResetLocally(stream, ErrorCode.Cancel);
+                ResetLocally(stream, ErrorCode.Cancel, new ConnectOutcome.NotProcessed("the peer is going away and did not take the stream"));
             }
         }
         if (isDone) _ = SayGoodbyeAsync();

@@ -151,8 +151,8 @@ public abstract partial class HboneConnection
                 if (!_tunnel._streams.Remove(streamId)) return;
             }
             lock (_tunnel.Writer.Gate) stream.MarkReset();
+            _tunnel.StreamEnded(stream);   // before anyone is told: who learns of the end finds the place free
             stream.EndByReset(code, byPeer: true);
-            _tunnel.StreamEnded(stream);
         }
 
         public void OnSettings(ReadOnlySpan<byte> payload)
@@ -207,9 +207,9 @@ public abstract partial class HboneConnection
 
         private void RemoteFinished(HboneStream stream)
         {
+            _tunnel.SideDone(stream, local: false);   // first: who reads the end finds the stream accounted for
             stream.RemoteFinished();
             _touched.Enqueue(QueueKind.Touched, stream);
-            _tunnel.SideDone(stream, local: false);
         }
 
         /// <summary>The peer broke a rule on one stream: it is reset, and counted, since making us reset is an attack too (CVE-2025-8671).</summary>

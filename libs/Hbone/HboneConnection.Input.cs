@@ -134,7 +134,8 @@ public abstract partial class HboneConnection
     }
 
     /// <summary>Our RST_STREAM: the stream ends here, whatever was queued for it is dropped.</summary>
-    internal void ResetLocally(HboneStream stream, ErrorCode code)
+    /// <param name="outcome">What a CONNECT that still waits for its answer is told; null for a failure by this reset.</param>
+    internal void ResetLocally(HboneStream stream, ErrorCode code, ConnectOutcome? outcome = null)
     {
         lock (_streamsGate)
         {
@@ -143,8 +144,8 @@ public abstract partial class HboneConnection
         }
         lock (Writer.Gate) stream.MarkReset();
         Writer.Reset(stream.Id, code);
-        stream.EndByReset(code, byPeer: false);
-        StreamEnded(stream);
+        StreamEnded(stream);   // before anyone is told: who learns of the end finds the place free
+        stream.EndByReset(code, byPeer: false, outcome);
     }
 
     internal bool IsDone(HboneStream stream)
@@ -180,7 +181,7 @@ public abstract partial class HboneConnection
         StreamEnded(stream);
     }
 
-    /// <summary>A stream left the table.</summary>
+    /// <summary>A stream left the table. Called before its reader, its writer or its opener are told.</summary>
     private protected virtual void StreamEnded(HboneStream stream) { }
 
     /// <summary>A header block or the preface must be complete within the header timeout.</summary>

@@ -232,7 +232,7 @@ public sealed class HboneStream : ILendingTransport
     }
 
     /// <summary>After <see cref="MarkReset"/>: tells reader and writer. A reset by the peer lets what arrived before be read.</summary>
-    internal void EndByReset(ErrorCode code, bool byPeer)
+    internal void EndByReset(ErrorCode code, bool byPeer, ConnectOutcome? outcome = null)
     {
         if (byPeer) ResetByPeer = code;
         if (byPeer && code is ErrorCode.NoError or ErrorCode.Cancel) _received.Finish();
@@ -240,9 +240,9 @@ public sealed class HboneStream : ILendingTransport
         if (!byPeer) Discard();
         FailWrite();
         Notify();
-        Connecting?.TrySetResult(byPeer && code == ErrorCode.RefusedStream
+        Connecting?.TrySetResult(outcome ?? (byPeer && code == ErrorCode.RefusedStream
             ? new ConnectOutcome.NotProcessed("the peer refused the stream (REFUSED_STREAM)")
-            : new ConnectOutcome.Failed(new StreamResetException(code, byPeer)));
+            : new ConnectOutcome.Failed(new StreamResetException(code, byPeer))));
     }
 
     internal void EndByLoss(Exception failure)

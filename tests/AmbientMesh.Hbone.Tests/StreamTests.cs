@@ -221,9 +221,47 @@ public class StreamTests
             var connecting = tunnel.Client.ConnectAsync(Authority, [], Patience.Token);
             (await tunnel.Server.NextAsync()).Reject(503);
             Assert.Equal(503, Assert.IsType<ConnectOutcome.Rejected>(await Patience.Within(connecting)).Status);
+            Assert.Equal(0, tunnel.Client.Streams);   // at once: who is told finds the place free
         }
         Assert.Equal(0, tunnel.Client.ActiveStreams);
         Assert.Equal(0, tunnel.Server.ActiveStreams);
+    }
+
+    [Fact]
+    public async Task A_refused_stream_is_out_of_the_count_when_its_opener_is_told()
+    {
+        var tunnel = await Loopback.TunnelAsync();
+        await Patience.Within(tunnel.Client.SettingsReceived);
+        for (var i = 0; i < 100; i++)
+        {
+            var connecting = tunnel.Client.ConnectAsync(Authority, [], Patience.Token);
+            var request = await tunnel.Server.NextAsync();
+            request.Connection.ResetLocally(request.Stream, ErrorCode.RefusedStream);
+            Assert.IsType<ConnectOutcome.NotProcessed>(await Patience.Within(connecting));
+            Assert.Equal(0, tunnel.Client.Streams);
+        }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task A_stream_is_out_of_the_count_when_its_reader_learns_of_the_end(bool byReset)
+    {
+        var tunnel = await Loopback.TunnelAsync();
+        var (client, server) = await tunnel.StreamAsync();
+        await client.ShutdownWriteAsync(Patience.Token);
+        Assert.Empty(await server.ReadToEndAsync());
+        var left = StreamsAtEndAsync();
+        if (byReset) server.Abort();
+        else await server.ShutdownWriteAsync(Patience.Token);
+        Assert.Equal(0, await Patience.Within(left));
+
+        // Looks on the tunnel's own thread, which cannot make good in between what it left undone.
+        async Task<int> StreamsAtEndAsync()
+        {
+            Assert.Equal(0, await client.ReadAsync(new byte[1], CancellationToken.None).ConfigureAwait(false));
+            return tunnel.Client.Streams;
+        }
     }
 
     [Fact]

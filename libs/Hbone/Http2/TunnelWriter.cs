@@ -43,9 +43,10 @@ internal sealed class TunnelWriter(ITransport transport)
                     await _wake.WaitAsync();
                     continue;
                 }
+                // Their END_STREAM is in the output: before the peer can have it, so that nobody sees the end of a stream that still counts here.
+                while (_finished.TryDequeue(QueueKind.Finished, out var finished)) localSideDone(finished);
                 var write = transport.WriteAsync(_output.Written);
                 while (_sent.TryDequeue(QueueKind.Round, out var stream)) stream.CompleteWrite();
-                while (_finished.TryDequeue(QueueKind.Finished, out var stream)) localSideDone(stream);
                 await write;
             }
         }
