@@ -69,7 +69,7 @@ public sealed class DemoCommand(DemoScreen screen, DemoShell shell, CommandRunne
         screen.Step("Enrol the namespace by a label");
         await shell.KubectlAsync(cancellationToken, "label", "namespace", "shop", "istio.io/dataplane-mode=ambient");
         await shell.KubectlAsync(cancellationToken, "wait", "pod", "-n", "shop", "--all", "--timeout=60s", @"--for=jsonpath={.metadata.annotations.ambient\.istio\.io/redirection}=enabled");
-        await mesh.AllReachByAsync("HBONE", _before.Select(p => p.Name).ToHashSet(), cancellationToken);
+        await mesh.AllReachByAsync("HBONE", "shop", _before.Select(p => p.Name).ToHashSet(), cancellationToken);
         var now = await mesh.PodsAsync("shop", cancellationToken);
         screen.Proof("enrolled without a restart", now.All(p => p.IsEnrolled) && Same(_before, now), $"{now.Count} pods are captured; uid, restart count and start time of each are as before");
     }
@@ -138,7 +138,7 @@ public sealed class DemoCommand(DemoScreen screen, DemoShell shell, CommandRunne
         screen.Step("Leave the mesh by removing the label");
         await shell.KubectlAsync(cancellationToken, "label", "namespace", "shop", "istio.io/dataplane-mode-");
         await mesh.AllPodsAsync("shop", pod => pod.Redirection.Length == 0, "released", cancellationToken);
-        await mesh.AllReachByAsync("TCP", _before.Select(p => p.Name).ToHashSet(), cancellationToken);
+        await mesh.AllReachByAsync("TCP", "shop", _before.Select(p => p.Name).ToHashSet(), cancellationToken);
         var now = await mesh.PodsAsync("shop", cancellationToken);
         screen.Proof("left without a restart", now.All(p => p.Redirection.Length == 0) && Same(_before, now), "no pod is captured; uid, restart count and start time of each are as before");
     }

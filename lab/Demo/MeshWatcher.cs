@@ -22,9 +22,9 @@ public sealed class MeshWatcher(CommandRunner run, TimeProvider clock)
     public Task<string> ZtunnelAsync(string pod, int port, string path, CancellationToken cancellationToken) =>
         run.MustKubectlAsync(cancellationToken, "exec", "-n", System, pod, "--", "/app/ztunnel", "request", $"http://localhost:{port}{path}");
 
-    /// <summary>Completes when every ztunnel reaches the given pods by <paramref name="protocol"/> (HBONE or TCP).</summary>
+    /// <summary>Completes when every ztunnel reaches the given pods of the namespace by <paramref name="protocol"/> (HBONE or TCP) and takes them for healthy.</summary>
     /// <exception cref="CommandFailedException">One still did not after a minute.</exception>
-    public async Task AllReachByAsync(string protocol, IReadOnlySet<string> pods, CancellationToken cancellationToken)
+    public async Task AllReachByAsync(string protocol, string ns, IReadOnlySet<string> pods, CancellationToken cancellationToken)
     {
         var started = clock.GetTimestamp();
         using var timer = new PeriodicTimer(Between, clock);
@@ -33,11 +33,11 @@ public sealed class MeshWatcher(CommandRunner run, TimeProvider clock)
         {
             missing = "";
             foreach (var ztunnel in (await ZtunnelsByNodeAsync(cancellationToken)).Values)
-                if (!Reaches(await ZtunnelAsync(ztunnel, 15000, "/config_dump", cancellationToken), protocol, pods)) missing = ztunnel;
+                if (!Reaches(await ZtunnelAsync(ztunnel, 15000, "/config_dump", cancellationToken), protocol, ns, pods)) missing = ztunnel;
             if (missing.Length == 0) return;
             await timer.WaitForNextTickAsync(cancellationToken);
         }
-        throw new CommandFailedException($"{missing} did not learn within {Patience.TotalSeconds:0} s that {string.Join(", ", pods)} speak {protocol}; kubectl logs -n {System} deploy/istiod may say why.");
+        throw new CommandFailedException($"{missing} did not learn within {Patience.TotalSeconds:0} s that {string.Join(", ", pods)} of {ns} speak {protocol} and are healthy; kubectl logs -n {System} deploy/istiod may say why.");
     }
 
     public async Task<IReadOnlyList<ShopPod>> PodsAsync(string ns, CancellationToken cancellationToken) =>
@@ -58,10 +58,12 @@ public sealed class MeshWatcher(CommandRunner run, TimeProvider clock)
         }
     }
 
-    private static bool Reaches(string configDump, string protocol, IReadOnlySet<string> pods)
+    private static bool Reaches(string configDump, string protocol, string ns, IReadOnlySet<string> pods)
     {
         using var document = JsonDocument.Parse(configDump);
         return document.RootElement.GetProperty("workloads").EnumerateArray()
-            .Count(w => pods.Contains(w.GetProperty("name").GetString()!) && w.GetProperty("protocol").GetString() == protocol) == pods.Count;
+            .Count(w => Is(w, "namespace", ns) && Is(w, "protocol", protocol) && Is(w, "status", "Healthy") && pods.Contains(w.GetProperty("name").GetString()!)) == pods.Count;
     }
+
+    private static bool Is(JsonElement workload, string property, string value) => workload.GetProperty(property).GetString() == value;
 }

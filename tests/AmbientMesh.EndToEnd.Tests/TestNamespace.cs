@@ -39,9 +39,10 @@ public sealed class TestNamespace : IAsyncDisposable
     }
 
     /// <summary>Deploys server (two replicas on two nodes) and client, and waits until they are available.</summary>
-    public async Task DeployShopAsync(int replicas = 2)
+    /// <param name="lingerSeconds">How long a server that leaves goes on serving; null for the short time that suffices where nobody counts losses.</param>
+    public async Task DeployShopAsync(int replicas = 2, int? lingerSeconds = null)
     {
-        await ApplyAsync(Manifests.Server(replicas));
+        await ApplyAsync(lingerSeconds is { } seconds ? Manifests.Server(replicas, lingerMilliseconds: seconds * 1000, graceSeconds: seconds + 5) : Manifests.Server(replicas));
         await ApplyAsync(Manifests.Client);
         await _cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "status", "-n", Name, "deployment/server", "--timeout=55s");
         await _cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "status", "-n", Name, "deployment/client", "--timeout=55s");
@@ -49,11 +50,11 @@ public sealed class TestNamespace : IAsyncDisposable
 
     public Task<IReadOnlyList<ShopPod>> PodsAsync() => _cluster.Mesh.PodsAsync(Name, Patience.Token);
 
-    /// <summary>Waits until every pod is enrolled and every ztunnel knows it.</summary>
+    /// <summary>Waits until every pod is enrolled and every ztunnel knows it as one that is ready: not for namespaces with pods that never are.</summary>
     public async Task EnrolledAsync()
     {
         await _cluster.Mesh.AllPodsAsync(Name, p => p.IsEnrolled, "enrolled", Patience.Token);
-        await _cluster.Mesh.AllReachByAsync("HBONE", (await PodsAsync()).Select(p => p.Name).ToHashSet(), Patience.Token);
+        await _cluster.Mesh.AllReachByAsync("HBONE", Name, (await PodsAsync()).Select(p => p.Name).ToHashSet(), Patience.Token);
     }
 
     /// <summary>Runs the sample program in the client's pod.</summary>
