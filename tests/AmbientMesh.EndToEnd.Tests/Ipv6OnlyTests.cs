@@ -26,7 +26,7 @@ public sealed class Ipv6OnlyTests
         // Both servers answer, see who asks, and nothing readable crosses.
         using (var wire = cluster.Listen())
         {
-            var answer = await shop.InClientAsync("get", shop.ServerUrl("a-secret-word"), "--repeat", "12");
+            var answer = await shop.InClientAsync("get", shop.ServerUrl("a-secret-word"), "--repeat", "40");   // so many that both servers are among them
             var recording = wire.Stop();
             Assert.True(answer.Succeeded, answer.Output + answer.Errors);
             Assert.All(pods.Where(p => p.App == "server"), server => Assert.Contains(server.Name, answer.Output, StringComparison.Ordinal));

@@ -14,7 +14,7 @@ public sealed class TrafficTests(ClusterFixture cluster)
         await shop.EnrolledAsync();
         var client = (await shop.PodsAsync()).Single(p => p.App == "client");
 
-        var answer = await shop.InClientAsync("get", shop.ServerUrl("hello"), "--repeat", "12");
+        var answer = await shop.InClientAsync("get", shop.ServerUrl("hello"), "--repeat", "40");   // so many that both servers are among them
 
         Assert.True(answer.Succeeded, answer.Output + answer.Errors);
         Assert.All(client.Addresses.Where(a => a.AddressFamily == System.Net.Sockets.AddressFamily.InterNetwork), address => Assert.Contains(address.ToString(), answer.Output));
@@ -38,7 +38,7 @@ public sealed class TrafficTests(ClusterFixture cluster)
         await shop.EnrolledAsync();
         using var wire = cluster.Listen();
 
-        var answer = await shop.InClientAsync("get", shop.ServerUrl("a-secret-word"), "--repeat", "12");
+        var answer = await shop.InClientAsync("get", shop.ServerUrl("a-secret-word"), "--repeat", "40");
 
         var recording = wire.Stop();
         Assert.True(answer.Succeeded, answer.Output + answer.Errors);
@@ -101,16 +101,26 @@ public sealed class TrafficTests(ClusterFixture cluster)
     public async Task A_rolling_restart_of_the_service_loses_no_request()
     {
         await using var shop = await TestNamespace.CreateAsync(cluster, "roll", ambient: true);
-        await shop.DeployShopAsync();
+        await shop.DeployShopAsync(lingerSeconds: 10);
         await shop.EnrolledAsync();
+        var servers = (await shop.PodsAsync()).Where(p => p.App == "server").Select(p => p.Uid).ToHashSet();
         var before = (await ClientLogAsync(shop)).Length;
 
         await cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "restart", "-n", shop.Name, "deployment/server");
         await cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "status", "-n", shop.Name, "deployment/server", "--timeout=55s");
+        await GoneAsync(shop, servers);
 
         var during = (await ClientLogAsync(shop))[before..];
         Assert.NotEmpty(during);
         Assert.All(during, line => Assert.StartsWith("200 ", line, StringComparison.Ordinal));
+    }
+
+    // The rollout is over before the servers of before are: they linger.
+    private static async Task GoneAsync(TestNamespace shop, HashSet<string> pods)
+    {
+        var limit = Patience.Token;
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(500));
+        while ((await shop.PodsAsync()).Any(p => pods.Contains(p.Uid))) await timer.WaitForNextTickAsync(limit);
     }
 
     private async Task<string[]> ClientLogAsync(TestNamespace shop) =>
