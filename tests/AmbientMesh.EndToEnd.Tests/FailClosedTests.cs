@@ -37,10 +37,11 @@ public sealed class FailClosedTests(ClusterFixture cluster)
     public async Task A_new_pod_does_not_start_while_the_agent_is_absent()
     {
         await using var shop = await TestNamespace.CreateAsync(cluster, "absent", ambient: true);
-        await using (await AgentAbsence.BeginAsync(cluster))
+        await using (var absence = await AgentAbsence.BeginAsync(cluster))
         {
             // Killed, not asked to end: an agent that is asked may tidy up, one that dies cannot.
             await cluster.Run.MustKubectlAsync(Patience.Token, "delete", "pod", "-n", "istio-system", "-l", "k8s-app=istio-cni-node", "--grace-period=0", "--force");
+            await absence.EverywhereAsync();
             await shop.ApplyAsync(Manifests.Pod("held"));
 
             await EventAsync(shop, "FailedCreatePodSandBox");
@@ -54,9 +55,9 @@ public sealed class FailClosedTests(ClusterFixture cluster)
 
     private async Task EventAsync(TestNamespace shop, string reason)
     {
-        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
         var limit = Patience.Token;
-        while (!(await cluster.Run.MustKubectlAsync(Patience.Token, "get", "events", "-n", shop.Name)).Contains(reason, StringComparison.Ordinal)) await timer.WaitForNextTickAsync(limit);
+        using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(300));
+        while (!(await cluster.Run.MustKubectlAsync(limit, "get", "events", "-n", shop.Name)).Contains(reason, StringComparison.Ordinal)) await timer.WaitForNextTickAsync(limit);
     }
 
     private static async Task NothingReadable(WireRecording recording, TestNamespace shop, params string[] words)

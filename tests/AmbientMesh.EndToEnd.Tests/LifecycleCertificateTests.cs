@@ -19,51 +19,61 @@ public sealed class LifecycleCertificateTests(ClusterFixture cluster)
         await shop.DeployShopAsync();
         await shop.EnrolledAsync();
         using var next = new PluggedCa("next root");
-        await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL=20s");
-        await shop.RolledOutAsync(System, "daemonset/ztunnel");
-        var load = await MeshLoad.StartAsync(cluster, shop);
+        IReadOnlyDictionary<string, string>? good = null;   // what is to be plugged in if the test ends while the intermediate in use is revoked
+        try
+        {
+            await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL=20s");
+            await shop.RolledOutAsync(System, "daemonset/ztunnel");
+            var load = await MeshLoad.StartAsync(cluster, shop);
 
-        // 1. The self-signed CA is plugged in as it is, with both roots: everybody learns to trust the next one.
-        var own = await SecretAsync("istio-ca-secret");
-        var old = own["ca-cert.pem"];
-        await PlugInAsync(new Dictionary<string, string> { ["ca-cert.pem"] = old, ["ca-key.pem"] = own["ca-key.pem"], ["cert-chain.pem"] = "", ["root-cert.pem"] = old + next.RootPem });
-        await cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "restart", "-n", System, "deployment/istiod");   // it was not plugged in before
-        await shop.RolledOutAsync(System, "deployment/istiod");
-        await EveryAsync(shop, certificates => certificates.All(c => c.Roots == 2));
-        // 2. An intermediate of the next root signs.
-        var (files, first) = next.Intermediate("first intermediate", old + next.RootPem);
-        await PlugInAsync(files);
-        await EveryAsync(shop, certificates => certificates.All(c => c.Issuers.Contains("first intermediate")));
-        // 3. The old root goes.
-        await PlugInAsync(new Dictionary<string, string>(files) { ["root-cert.pem"] = next.RootPem });
-        await EveryAsync(shop, certificates => certificates.All(c => c.Roots == 1));
-        await load.MadeAsync(40);
-        var rotated = await load.StopAsync();
-        LifecycleResults.Write("ca-rotation", "certificates of 20 s, own CA plugged in, intermediate and root exchanged", rotated);
-        Assert.True(rotated.IsWithoutLoss, $"{rotated}\n{await load.LossesAsync()}");
+            // 1. The self-signed CA is plugged in as it is, with both roots: everybody learns to trust the next one.
+            var own = await SecretAsync("istio-ca-secret");
+            var old = own["ca-cert.pem"];
+            await PlugInAsync(new Dictionary<string, string> { ["ca-cert.pem"] = old, ["ca-key.pem"] = own["ca-key.pem"], ["cert-chain.pem"] = "", ["root-cert.pem"] = old + next.RootPem });
+            await cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "restart", "-n", System, "deployment/istiod");   // it was not plugged in before
+            await shop.RolledOutAsync(System, "deployment/istiod");
+            await EveryAsync(shop, certificates => certificates.All(c => c.Roots == 2));
+            // 2. An intermediate of the next root signs.
+            var (files, first) = next.Intermediate("first intermediate", old + next.RootPem);
+            await PlugInAsync(files);
+            await EveryAsync(shop, certificates => certificates.All(c => c.Issuers.Contains("first intermediate")));
+            // 3. The old root goes.
+            await PlugInAsync(new Dictionary<string, string>(files) { ["root-cert.pem"] = next.RootPem });
+            await EveryAsync(shop, certificates => certificates.All(c => c.Roots == 1));
+            await load.MadeAsync(40);
+            var rotated = await load.StopAsync();
+            LifecycleResults.Write("ca-rotation", "certificates of 20 s, own CA plugged in, intermediate and root exchanged", rotated);
+            Assert.True(rotated.IsWithoutLoss, $"{rotated}\n{await load.LossesAsync()}");
 
-        // 4. The intermediate is revoked: tunnels that rest on it end, also while they are in use. (Those of before rest on what was before.)
-        load = await MeshLoad.StartAsync(cluster, shop, name: "later");
-        var (replacement, _) = next.Intermediate("second intermediate", next.RootPem);
-        var list = next.Revoke(first);
-        await PlugInAsync(new Dictionary<string, string>(files) { ["root-cert.pem"] = next.RootPem, ["ca-crl.pem"] = list });
-        await load.BrokenAsync(10);
-        Assert.Contains(await MetricsAsync(), l => l.StartsWith("istio_crl_policy_rejections_total", StringComparison.Ordinal) && !l.EndsWith(" 0", StringComparison.Ordinal));
-        foreach (var reporter in (string[])["source", "destination"])
-            Assert.Contains(await MetricsAsync(), l => l.Contains("CERT_REVOKED", StringComparison.Ordinal) && l.Contains($"reporter=\"{reporter}\"", StringComparison.Ordinal));
-        Assert.Contains(await MetricsAsync(), l => l.StartsWith("istio_crl_untracked_connections_total{reporter=\"destination\"} 0", StringComparison.Ordinal));
+            // 4. The intermediate is revoked: tunnels that rest on it end, also while they are in use. (Those of before rest on what was before.)
+            load = await MeshLoad.StartAsync(cluster, shop, name: "later");
+            var (replacement, _) = next.Intermediate("second intermediate", next.RootPem);
+            var list = next.Revoke(first);
+            good = new Dictionary<string, string>(replacement) { ["ca-crl.pem"] = list };
+            await PlugInAsync(new Dictionary<string, string>(files) { ["root-cert.pem"] = next.RootPem, ["ca-crl.pem"] = list });
+            await load.BrokenAsync(10);
+            Assert.Contains(await MetricsAsync(), l => l.StartsWith("istio_crl_policy_rejections_total", StringComparison.Ordinal) && !l.EndsWith(" 0", StringComparison.Ordinal));
+            foreach (var reporter in (string[])["source", "destination"])
+                Assert.Contains(await MetricsAsync(), l => l.Contains("CERT_REVOKED", StringComparison.Ordinal) && l.Contains($"reporter=\"{reporter}\"", StringComparison.Ordinal));
+            Assert.Contains(await MetricsAsync(), l => l.StartsWith("istio_crl_untracked_connections_total{reporter=\"destination\"} 0", StringComparison.Ordinal));
 
-        // 5. Another intermediate takes over, and all is well again without a restart.
-        await PlugInAsync(new Dictionary<string, string>(replacement) { ["ca-crl.pem"] = list });
-        await EveryAsync(shop, certificates => certificates.All(c => c.Issuers.Contains("second intermediate")));
-        await load.MadeAsync(40);
-        var after = await load.CountsAsync();
-        await load.MadeAsync(40);
-        var recovered = await load.StopAsync();
-        LifecycleResults.Write("revocation", "the intermediate of every certificate in use is revoked, then replaced", recovered);
-        Assert.Equal((after.Failed, after.Reset, after.LongLivedBroken), (recovered.Failed, recovered.Reset, recovered.LongLivedBroken));   // nothing is lost any more
-        await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL-");
-        await shop.RolledOutAsync(System, "daemonset/ztunnel");
+            // 5. Another intermediate takes over, and all is well again without a restart.
+            await PlugInAsync(good);
+            good = null;
+            await EveryAsync(shop, certificates => certificates.All(c => c.Issuers.Contains("second intermediate")));
+            await load.MadeAsync(40);
+            var after = await load.CountsAsync();
+            await load.MadeAsync(40);
+            var recovered = await load.StopAsync();
+            LifecycleResults.Write("revocation", "the intermediate of every certificate in use is revoked, then replaced", recovered);
+            Assert.Equal((after.Failed, after.Reset, after.LongLivedBroken), (recovered.Failed, recovered.Reset, recovered.LongLivedBroken));   // nothing is lost any more
+        }
+        finally
+        {
+            if (good is not null) await PlugInAsync(good);
+            await cluster.Run.MustKubectlAsync(Patience.Token, "set", "env", "-n", System, "daemonset/ztunnel", "SECRET_TTL-");
+            await shop.RolledOutAsync(System, "daemonset/ztunnel");
+        }
     }
 
     private async Task<IReadOnlyDictionary<string, string>> SecretAsync(string name)
