@@ -10,8 +10,6 @@ public sealed record TestResult(string Project, string Name, string Outcome, str
 /// <summary>One compiled test project, an executable of its own, and the ring of it that is run.</summary>
 public sealed class TestProject(string assembly, TestRing ring)
 {
-    private static readonly TimeSpan Limit = TimeSpan.FromMinutes(15);
-
     public string Name { get; } = Path.GetFileNameWithoutExtension(assembly);
 
     // The results of a ring that is part of a project lie beside those of the others.
@@ -37,7 +35,7 @@ public sealed class TestProject(string assembly, TestRing ring)
             RedirectStandardInput = true,
         })!;
         process.StandardInput.Close();
-        using var limit = new CancellationTokenSource(Limit);
+        using var limit = new CancellationTokenSource(ring.Limit);
         var output = process.StandardOutput.ReadToEndAsync(CancellationToken.None);
         var errors = process.StandardError.ReadToEndAsync(CancellationToken.None);
         try
@@ -47,8 +45,9 @@ public sealed class TestProject(string assembly, TestRing ring)
         catch (OperationCanceledException)
         {
             process.Kill(entireProcessTree: true);
+            await LeftLabs.RemoveAsync(assembly, process.Id);   // first: they may hold the output open
             await File.WriteAllTextAsync(log, await output + await errors, CancellationToken.None);
-            return [Broken($"did not end within {Limit.TotalMinutes:0} minutes; output in {log}")];
+            return [Broken($"did not end within {ring.Limit.TotalMinutes:0} minutes; output in {log}")];
         }
         await File.WriteAllTextAsync(log, await output + await errors, CancellationToken.None);
         if (!File.Exists(xml)) return [Broken($"ended with code {process.ExitCode} and wrote no results; output in {log}")];

@@ -6,16 +6,22 @@ namespace AmbientMesh.Conformance;
 /// <param name="Filter">Options of the test executable that choose classes; none for all.</param>
 public sealed record TestRing(string Name, string Project, params string[] Filter)
 {
+    // They wait for rollouts, certificates and machines: the lifecycles take eleven minutes beside the other rings on two cores.
+    private static readonly TimeSpan s_endToEndLimit = TimeSpan.FromMinutes(45);
+
     // They restart parts of the mesh, or bring a cluster of their own.
     private static readonly string[] s_apart = ["*.Lifecycle*", "*.FailClosed*", "*.ExportTests", "*.Ipv6OnlyTests"];
-    private static readonly TestRing s_lifecycles = new("Lifecycles", "EndToEnd", [.. s_apart.SelectMany(name => new[] { "-class", name })]);
+    private static readonly TestRing s_lifecycles = new("Lifecycles", "EndToEnd", [.. s_apart.SelectMany(name => new[] { "-class", name })]) { Limit = s_endToEndLimit };
 
     // Innermost first: a fault shows in the cheapest test that can find it.
     private static readonly TestRing[] s_others =
     [
         .. new[] { "Model", "Identity", "Telemetry", "Rpc", "Xds", "Hbone", "Kubernetes", "Linux", "ControlPlane", "Ztunnel", "Cni", "Fuzz", "Lab", "Cli", "Integration" }.Select(name => new TestRing(name, name)),
-        new("EndToEnd", "EndToEnd", [.. s_apart.SelectMany(name => new[] { "-class-", name })]),
+        new("EndToEnd", "EndToEnd", [.. s_apart.SelectMany(name => new[] { "-class-", name })]) { Limit = s_endToEndLimit },
     ];
+
+    /// <summary>When the tests are killed, because they hang.</summary>
+    public TimeSpan Limit { get; private init; } = TimeSpan.FromMinutes(15);
 
     public static IReadOnlyList<TestRing> All { get; } = [.. s_others, s_lifecycles];
 
