@@ -6,7 +6,7 @@ namespace AmbientMesh.Lab.Capture;
 /// <summary>What a capture saw, put back into byte streams, with the questions a proof asks of it.</summary>
 public sealed class WireRecording
 {
-    private readonly Dictionary<TcpFlow, byte[]> _flows;
+    private readonly Dictionary<TcpFlow, List<byte[]>> _flows;
 
     public WireRecording(IEnumerable<TcpSegment> segments) =>
         _flows = segments.GroupBy(s => s.Flow).ToDictionary(g => g.Key, g => Reassemble([.. g]));
@@ -17,22 +17,24 @@ public sealed class WireRecording
     public IEnumerable<TcpFlow> Between(IReadOnlySet<IPAddress> addresses) =>
         _flows.Keys.Where(f => addresses.Contains(f.Source.Address) && addresses.Contains(f.Destination.Address));
 
-    /// <summary>The bytes of a flow in order.</summary>
-    public ReadOnlySpan<byte> Content(TcpFlow flow) => _flows[flow];
+    /// <summary>The bytes of a flow in order: one piece, or several where sequence numbers are missing in between, as when ports are used again.</summary>
+    public IReadOnlyList<byte[]> Pieces(TcpFlow flow) => _flows[flow];
 
-    public long Bytes(TcpFlow flow) => _flows[flow].Length;
+    public long Bytes(TcpFlow flow) => _flows[flow].Sum(piece => (long)piece.Length);
 
     /// <summary>The flows that carried <paramref name="text"/> readable.</summary>
     public IEnumerable<TcpFlow> Showing(string text)
     {
         var bytes = Encoding.UTF8.GetBytes(text);
-        return _flows.Where(f => f.Value.AsSpan().IndexOf(bytes) >= 0).Select(f => f.Key);
+        return _flows.Where(f => f.Value.Any(piece => piece.AsSpan().IndexOf(bytes) >= 0)).Select(f => f.Key);
     }
 
-    /// <summary>True when the flow is, from its first byte to its last, a chain of TLS records (RFC 8446 §5.1). The last record may be cut.</summary>
-    public bool IsOnlyTls(TcpFlow flow)
+    /// <summary>True when each piece of the flow is, from its first byte to its last, a chain of TLS records (RFC 8446 §5.1). The last record may be cut.</summary>
+    public bool IsOnlyTls(TcpFlow flow) => _flows[flow].All(IsOnlyTls);
+
+    private static bool IsOnlyTls(byte[] piece)
     {
-        var bytes = _flows[flow].AsSpan();
+        var bytes = piece.AsSpan();
         while (bytes.Length >= 5)
         {
             var (type, major, minor, length) = (bytes[0], bytes[1], bytes[2], (bytes[3] << 8) | bytes[4]);
@@ -44,24 +46,31 @@ public sealed class WireRecording
 
     /// <summary>The first bytes of a flow, unprintable ones as dots.</summary>
     public string Preview(TcpFlow flow, int length) =>
-        string.Concat(_flows[flow].Take(length).Select(b => b is >= 0x20 and < 0x7F ? (char)b : '.'));
+        string.Concat(_flows[flow].SelectMany(piece => piece).Take(length).Select(b => b is >= 0x20 and < 0x7F ? (char)b : '.'));
 
-    // A bridge shows each frame once per port, so segments repeat; later ones may overlap earlier ones (retransmission).
-    private static byte[] Reassemble(TcpSegment[] segments)
+    // A bridge shows each frame once per port, so segments repeat; later ones may overlap earlier ones (retransmission). What is missing is never bridged: a piece ends there.
+    private static List<byte[]> Reassemble(TcpSegment[] segments)
     {
+        var pieces = new List<byte[]>();
         var first = segments[0].Sequence;
         var ordered = segments.Select(s => (Offset: (int)(s.Sequence - first), s.Payload)).OrderBy(s => s.Offset).ToList();
         var start = ordered[0].Offset;
-        using var stream = new MemoryStream();
+        using var piece = new MemoryStream();
         var next = start;
         foreach (var (offset, payload) in ordered)
         {
             var skip = next - offset;
             if (skip >= payload.Length) continue;
-            var fresh = payload.Span[Math.Max(0, skip)..];
-            stream.Write(fresh);
+            if (skip < 0)
+            {
+                pieces.Add(piece.ToArray());
+                piece.SetLength(0);
+                skip = 0;
+            }
+            piece.Write(payload.Span[skip..]);
             next = offset + payload.Length;
         }
-        return stream.ToArray();
+        pieces.Add(piece.ToArray());
+        return pieces;
     }
 }

@@ -12,7 +12,7 @@ public sealed class WireCapture(NetworkNamespace where) : IDisposable
     public byte[] Stop()
     {
         WireRecording recording = _capture.Stop();
-        return [.. recording.Flows.SelectMany(flow => recording.Content(flow).ToArray())];
+        return [.. recording.Flows.SelectMany(recording.Pieces).SelectMany(piece => piece)];
     }
 
     public void Dispose() => _capture.Dispose();
