@@ -19,7 +19,9 @@ public sealed class HboneProxy(PodContext pod)
     // A ztunnel opens one tunnel at a time to a pod and a hundred streams on each; T-09.
     private const int MaxHandshakesPerSource = 128;
     private const int MaxTunnelsPerSource = 1024;
-    private static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>Time for a client's TLS handshake (T-09).</summary>
+    public static readonly TimeSpan HandshakeTimeout = TimeSpan.FromSeconds(10);
 
     private readonly ProxyServices _services = pod.Services;
     private readonly ILogger _log = pod.Services.Loggers.CreateLogger("ztunnel::proxy");

@@ -17,7 +17,7 @@ public sealed class DnsMesh : IAsyncLifetime
     public TestNode Node { get; private set; } = null!;
 
     /// <summary>The node's: a name server has all the time it needs, unless a test moves it.</summary>
-    public FakeTimeProvider Clock { get; private set; } = null!;
+    public HeldClock Clock { get; private set; } = null!;
 
     /// <summary>In namespace default; its lookups are captured.</summary>
     public PodNamespace Client { get; private set; } = null!;
@@ -47,7 +47,7 @@ public sealed class DnsMesh : IAsyncLifetime
     {
         Network = await PodNetwork.CreateAsync();
         Plane = await ControlPlaneStandIn.StartAsync();
-        Clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());   // not earlier than the root of the mesh is valid
+        Clock = new HeldClock(DnsForwarder.NextTry, DnsForwarder.Patience, QueryAnswering.ClientTimeout);   // not earlier than the root of the mesh is valid
         FirstPod = await Network.AddPodAsync("first");
         SecondPod = await Network.AddPodAsync("second");
         (First, Second) = (NameServerStandIn.Start(FirstPod, (query, _) => NoSuchName(query)), NameServerStandIn.Start(SecondPod, (query, _) => NoSuchName(query)));

@@ -8,6 +8,7 @@ using AmbientMesh.Hbone;
 using AmbientMesh.Identity;
 using AmbientMesh.Model;
 using AmbientMesh.Protocol.Security;
+using AmbientMesh.Ztunnel.Inbound;
 using Google.Protobuf.WellKnownTypes;
 using PolicyAction = AmbientMesh.Protocol.Security.Action;
 using PolicyMessage = AmbientMesh.Protocol.Security.Authorization;
@@ -250,7 +251,7 @@ public sealed class HboneServerTests : IClassFixture<TestMesh>
     public async Task Half_open_handshakes_of_one_client_do_not_keep_others_out()
     {
         // By this node's clock no handshake takes too long, however slowly they begin.
-        await using var node = await TestNode.StartAsync("n6", _mesh.Plane, clock: new FakeTimeProvider(TimeProvider.System.GetUtcNow()));
+        await using var node = await TestNode.StartAsync("n6", _mesh.Plane, clock: new HeldClock(HboneProxy.HandshakeTimeout));
         var besieged = await _mesh.EnrollAsync("besieged", node);
         using var app = PodServer.Echo(besieged, 8080);
         var held = new List<TcpClient>();

@@ -155,7 +155,7 @@ public sealed class NodeAgentTests : IAsyncLifetime
     public async Task A_proxy_told_to_stop_lets_connections_run_until_its_deadline()
     {
         var deadline = TimeSpan.FromSeconds(17);   // no other timer has this length
-        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var clock = new HeldClock(deadline);
         await _node.DisposeAsync();
         _node = await TestNode.StartAsync("n1", _plane, snapshot: false, with: settings => settings with { TerminationDeadline = deadline }, clock: clock);
         await _node.Agent.AcceptAsync();

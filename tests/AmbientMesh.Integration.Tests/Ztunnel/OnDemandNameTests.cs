@@ -11,14 +11,14 @@ public sealed class OnDemandNameTests : IAsyncLifetime
     private readonly IPAddress _nameServer = new([127, 88, (byte)Random.Shared.Next(1, 255), (byte)Random.Shared.Next(1, 255)]);
     private readonly TestMesh _mesh = new();
     private NameServerStandIn _names = null!;
-    private FakeTimeProvider _clock = null!;
+    private HeldClock _clock = null!;
     private TestNode _node = null!;
     private PodNamespace _client = null!;
 
     public async ValueTask InitializeAsync()
     {
         await _mesh.InitializeAsync();
-        _clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());   // not earlier than the root of the mesh is valid
+        _clock = new HeldClock(DnsForwarder.NextTry, DnsForwarder.Patience);   // not earlier than the root of the mesh is valid
         _names = NameServerStandIn.StartOnLoopback(_nameServer, (query, _) => DnsMesh.NoSuchName(query));
         await File.WriteAllTextAsync(_resolver, $"nameserver {_nameServer}\n", Patience.Token);
         _node = await TestNode.StartAsync("n9", _mesh.Plane, with: settings => settings with { ResolverFile = _resolver }, clock: _clock);

@@ -131,7 +131,7 @@ public sealed class SocksTests(SocksMesh mesh) : IClassFixture<SocksMesh>
     [Fact, Scenario("T-09")]
     public async Task Clients_that_do_not_ask_are_limited_in_number_and_time()
     {
-        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var clock = new HeldClock(AmbientMesh.Ztunnel.Socks.SocksProxy.HeadTimeout);
         await using var node = await TestNode.StartAsync("n6", mesh.Plane, with: settings => settings with { Socks5 = true }, clock: clock);
         var pod = await mesh.EnrollAsync("slow", node: node);
         var idle = new List<SocksClient>();
