@@ -46,7 +46,7 @@ public sealed class RecordedRequestsTests(ITestOutputHelper output)
             var before = exchanges.Take(i).ToList();
             server.Prepare(exchange, info => LastKnown(before, exchange, info));
             var differences = await DifferencesAsync(server, exchange);
-            server.Adopt(exchange);
+            await server.AdoptAsync(exchange);
             if (differences.Count == 0) passed++;
             else failures.Add($"{file}:{exchange.Line} {exchange.Remark}\n  {exchange.Method} {exchange.Target}\n    {string.Join("\n    ", differences)}");
         }

@@ -13,6 +13,7 @@ namespace AmbientMesh.Lab.Tests.Api.Replay;
 public sealed class ReplayServer : IAsyncDisposable
 {
     private static readonly GroupResource Namespaces = new("", "namespaces");
+    private static readonly GroupResource Definitions = new("apiextensions.k8s.io", "customresourcedefinitions");
     private readonly ApiServer _server;
     private readonly HttpClient _admin;
     private readonly HttpClient _anonymous;
@@ -80,7 +81,7 @@ public sealed class ReplayServer : IAsyncDisposable
             _server.Store.AdvanceTo(100);
             _server.Store.Compact(99);
         }
-        if (info.Verb is "list" or "deletecollection" && exchange.Json is JsonObject { } list && list.List("items") is { } items && list.Kind() != "PartialObjectMetadataList") SeedList(resource, info, items, list.ApiVersion());
+        if (info.Verb is "list" or "deletecollection" && exchange.Json is JsonObject { } list && list.List("items") is { } items && list.Kind() != "PartialObjectMetadataList") SeedList(resource, info, list, items);
         if (info.Name.Length == 0)
         {
             if (info.Verb == "create" && exchange.Answer.Contains("AlreadyExists", StringComparison.Ordinal) && Parsed(exchange.Body) is { } twin
@@ -136,7 +137,7 @@ public sealed class ReplayServer : IAsyncDisposable
         return copy;
     }
 
-    private void SeedList(ApiResource resource, RequestInfo info, JsonArray items, string apiVersion)
+    private void SeedList(ApiResource resource, RequestInfo info, JsonObject list, JsonArray items)
     {
         var recorded = items.OfType<JsonObject>().Select(i => i.Copy()).ToList();
         if (recorded.Exists(i => i.At("cells") is not null)) return;
@@ -146,10 +147,12 @@ public sealed class ReplayServer : IAsyncDisposable
         foreach (var o in recorded)
         {
             o["kind"] = resource.Kind;
-            o["apiVersion"] = apiVersion;
+            o["apiVersion"] = list.ApiVersion();
             if (o.Namespace().Length > 0) EnsureNamespace(o.Namespace(), "");
             Restore(resource, o);
         }
+        // A recording of the first page shows that there were more.
+        for (var i = 0; recorded.Count > 0 && i < (list.Number("metadata", "remainingItemCount") ?? 0); i++) Restore(resource, SampleObjects.Of(resource, recorded[0].Namespace(), $"{recorded[^1].Name()}-{i}"));
     }
 
     /// <summary>The state before its deletion began.</summary>
@@ -193,15 +196,22 @@ public sealed class ReplayServer : IAsyncDisposable
         _server.Store.Restore(resource.GroupResource, copy);
     }
 
-    /// <summary>After an exchange that answered with an object: what we stored carries the recorded uid from now on.</summary>
-    public void Adopt(Exchange exchange)
+    /// <summary>After an exchange that answered with an object: what we stored carries the recorded uid from now on. A new kind is served before the next exchange, as it was when that was recorded.</summary>
+    public async Task AdoptAsync(Exchange exchange)
     {
+        await NewKindServedAsync(exchange);
         var info = Info(exchange);
         if (exchange.Method is "GET" or "DELETE" || exchange.Json is not JsonObject answer || answer.Uid().Length == 0 || ResourceOf(info) is not { } resource || answer.Kind() != resource.Kind) return;
         if (_server.Store.TryGet(resource.GroupResource, resource.IsNamespaced ? answer.Namespace() : "", answer.Name()) is not { } stored || stored.Uid() == answer.Uid()) return;
         var copy = stored.Copy();
         copy.Metadata()["uid"] = answer.Uid();
         _server.Store.Restore(resource.GroupResource, copy);
+    }
+
+    private async Task NewKindServedAsync(Exchange exchange)
+    {
+        if (exchange.Status != 201 || exchange.Json is not JsonObject answer || answer.Kind() != "CustomResourceDefinition") return;
+        await Patience.Until(() => _server.Store.TryGet(Definitions, "", answer.Name()) is not { } stored || stored.List("status", "conditions") is { Count: > 0 });
     }
 
     /// <summary>Sends the recorded request.</summary>
