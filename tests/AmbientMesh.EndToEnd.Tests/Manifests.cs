@@ -7,9 +7,7 @@ internal static class Manifests
 {
     public const string Image = "localhost/ambientmesh/samples:dev";
 
-    /// <param name="lingerMilliseconds">How long a server that leaves goes on serving, so that callers learn of it.</param>
-    /// <param name="graceSeconds">When it is killed; longer than it lingers.</param>
-    public static string Server(int replicas, int lingerMilliseconds = 1500, int graceSeconds = 4) => string.Create(CultureInfo.InvariantCulture, $$$$"""
+    public static string Server(int replicas) => string.Create(CultureInfo.InvariantCulture, $$$$"""
         apiVersion: v1
         kind: ServiceAccount
         metadata: {name: server}
@@ -33,7 +31,7 @@ internal static class Manifests
             metadata: {labels: {app: server}}
             spec:
               serviceAccountName: server
-              terminationGracePeriodSeconds: {{{{graceSeconds}}}}
+              terminationGracePeriodSeconds: 4
               affinity:
                 podAntiAffinity:
                   preferredDuringSchedulingIgnoredDuringExecution:
@@ -42,7 +40,7 @@ internal static class Manifests
               containers:
               - name: server
                 image: {{{{Image}}}}
-                command: [/app/samples, serve, --http, "8080", --tcp, "9090", --linger-ms, "{{{{lingerMilliseconds}}}}"]
+                command: [/app/samples, serve, --http, "8080", --tcp, "9090", --linger-ms, "1500"]
                 ports:
                 - {name: http, containerPort: 8080}
                 - {name: tcp, containerPort: 9090}

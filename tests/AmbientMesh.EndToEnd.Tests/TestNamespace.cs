@@ -39,10 +39,9 @@ public sealed class TestNamespace : IAsyncDisposable
     }
 
     /// <summary>Deploys server (two replicas on two nodes) and client, and waits until they are available.</summary>
-    /// <param name="lingerSeconds">How long a server that leaves goes on serving; null for the short time that suffices where nobody counts losses.</param>
-    public async Task DeployShopAsync(int replicas = 2, int? lingerSeconds = null)
+    public async Task DeployShopAsync(int replicas = 2)
     {
-        await ApplyAsync(lingerSeconds is { } seconds ? Manifests.Server(replicas, lingerMilliseconds: seconds * 1000, graceSeconds: seconds + 5) : Manifests.Server(replicas));
+        await ApplyAsync(Manifests.Server(replicas));
         await ApplyAsync(Manifests.Client);
         await _cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "status", "-n", Name, "deployment/server", "--timeout=55s");
         await _cluster.Run.MustKubectlAsync(Patience.Token, "rollout", "status", "-n", Name, "deployment/client", "--timeout=55s");

@@ -101,7 +101,7 @@ public sealed class TrafficTests(ClusterFixture cluster)
     public async Task A_rolling_restart_of_the_service_loses_no_request()
     {
         await using var shop = await TestNamespace.CreateAsync(cluster, "roll", ambient: true);
-        await shop.DeployShopAsync(lingerSeconds: 10);
+        await shop.DeployShopAsync();
         await shop.EnrolledAsync();
         var servers = (await shop.PodsAsync()).Where(p => p.App == "server").Select(p => p.Uid).ToHashSet();
         var before = (await ClientLogAsync(shop)).Length;
